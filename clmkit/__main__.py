@@ -1,0 +1,41 @@
+"""The command line: ``python -m clmkit doctor`` and ``python -m clmkit course``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: The words after ``python -m clmkit``; ``None`` takes them from the command line.
+
+    Returns:
+        The exit status: 0 if all went well.
+    """
+    parser = argparse.ArgumentParser(prog="python -m clmkit", description="Helpers of the causal LM course.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="say what on this machine would keep the course from working")
+    course = commands.add_parser("course", help="run every notebook in order and show what each one found")
+    course.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="the folder to read them from")
+    course.add_argument("--output", type=Path, default=Path("build/course"), help="the folder for executed copies")
+    options = parser.parse_args(arguments)
+    if options.command == "doctor":
+        from clmkit.doctor import run_doctor
+
+        return run_doctor()
+    from clmkit.course import format_table, run_course
+
+    try:
+        results = run_course(options.notebooks, options.output)
+    except (RuntimeError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n" + format_table(results))
+    print(f"\nOpen {options.output / 'index.html'} to read the executed notebooks.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

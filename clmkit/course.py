@@ -1,0 +1,137 @@
+"""Run every notebook of the course in order, and show what each one found."""
+
+import html
+import os
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from tqdm import tqdm
+
+# Set before a kernel starts: a run that nobody watches draws no progress bars into its notebooks.
+HEADLESS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+class NotebookResult(NamedTuple):
+    """What one notebook of the course took and showed."""
+
+    name: str
+    seconds: float
+    showed: str
+
+
+def run_course(notebooks: Path, output: Path) -> list[NotebookResult]:
+    """Execute the notebooks of a folder in the order of their names, each in a fresh kernel.
+
+    Args:
+        notebooks: The folder to read them from; it is not written to.
+        output: The folder for the executed copies, the same as HTML pages, and an ``index.html`` that opens them. It
+            is also the notebooks' working folder, so what one saves the next one finds.
+
+    Returns:
+        One result a notebook.
+
+    Raises:
+        FileNotFoundError: If there are no notebooks in the folder.
+        RuntimeError: If a notebook fails; the message has its name, the cell and the error. What was executed is kept.
+    """
+    paths = sorted(notebooks.glob("[0-9]*.ipynb"))
+    if not paths:
+        raise FileNotFoundError(f"no numbered notebooks in {notebooks.resolve()}: run this in the course's folder")
+    output.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("CLMKIT_TRACK", "quick")
+    os.environ.update(HEADLESS)
+    results = []
+    for path in paths:
+        results.append(_run_notebook(path, output))
+        print(f"{results[-1].name}: {results[-1].seconds:.0f} s", flush=True)
+        _write_index(results, output)
+    return results
+
+
+def _run_notebook(path: Path, output: Path) -> NotebookResult:
+    notebook = nbformat.read(path, as_version=4)
+    start = time.perf_counter()
+    with tqdm(
+        total=len(notebook.cells), desc=path.stem, unit="cell", leave=False, disable=not sys.stderr.isatty()
+    ) as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=None if os.environ["CLMKIT_TRACK"] == "full" else 600,
+            resources={"metadata": {"path": str(output)}},
+            on_cell_complete=lambda cell, cell_index: bar.update(cell_index + 1 - bar.n),
+        )
+        try:
+            client.execute()
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            raise RuntimeError(_describe_failure(path, notebook, error)) from error
+        finally:
+            seconds = time.perf_counter() - start
+            nbformat.write(notebook, output / path.name)
+    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    (output / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
+    return NotebookResult(path.stem, seconds, _what_it_showed(notebook))
+
+
+def _describe_failure(path: Path, notebook: nbformat.NotebookNode, error: Exception) -> str:
+    executed = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.execution_count]
+    number = executed[-1] if executed else 0
+    return f"{path.name} failed in cell {number + 1} of {len(notebook.cells)}:\n{error}"
+
+
+def _what_it_showed(notebook: nbformat.NotebookNode) -> str:
+    """The printed text of the cells that are tagged ``result``."""
+    tagged = [cell for cell in notebook.cells if "result" in cell.metadata.get("tags", [])]
+    texts = [out.text.strip() for cell in tagged for out in cell.outputs if out.get("name") == "stdout"]
+    return "\n".join(texts)
+
+
+def format_table(results: list[NotebookResult]) -> str:
+    """The results as a plain text table, one notebook a block."""
+    width = max(len(result.name) for result in results)
+    lines = []
+    for result in results:
+        first, *rest = result.showed.splitlines() or [""]
+        lines.append(f"{result.name:{width}}  {result.seconds:5.0f} s  {first}")
+        lines += [" " * (width + 11) + line for line in rest]
+    lines.append(f"{'all':{width}}  {sum(result.seconds for result in results):5.0f} s")
+    return "\n".join(lines)
+
+
+def _write_index(results: list[NotebookResult], output: Path) -> None:
+    rows = "\n".join(
+        f'<tr><td><a href="{result.name}.html">{result.name}</a></td><td>{result.seconds:.0f} s</td>'
+        f'<td><pre>{html.escape(result.showed)}</pre></td><td><a href="{result.name}.ipynb">notebook</a></td></tr>'
+        for result in results
+    )
+    (output / "index.html").write_text(
+        f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Causal language modeling: the course, executed</title>
+<style>
+body {{ font-family: sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }}
+td, th {{ text-align: left; vertical-align: top; padding: 0.5rem 1rem 0.5rem 0; border-bottom: 1px solid #ccc; }}
+pre {{ margin: 0; white-space: pre-wrap; }}
+</style>
+</head>
+<body>
+<h1>Causal language modeling: the course, executed</h1>
+<table>
+<thead><tr><th>page</th><th>took</th><th>what it showed</th><th>file</th></tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+</body>
+</html>
+""",
+        encoding="utf-8",
+    )

@@ -1,0 +1,259 @@
+"""Load ELI5 or a learner's own file, split its rows, and join the answers of a row into one text."""
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+
+from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
+
+from clmkit.tracks import HUB_DATA, Track
+
+Rows = TypeVar("Rows", Dataset, DatasetDict)
+
+# The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
+AUTHORS_FILE = "https://jingshensn2.github.io/eli5c/datasets/eli5-category-train.json.gz"
+
+# Columns and types as the Hub serves them.
+ELI5_FEATURES = Features(
+    {
+        "q_id": Value("string"),
+        "title": Value("string"),
+        "selftext": Value("string"),
+        "category": Value("string"),
+        "subreddit": Value("string"),
+        "answers": {
+            "a_id": List(Value("string")),
+            "text": List(Value("string")),
+            "score": List(Value("int32")),
+            "text_urls": List(List(Value("string"))),
+        },
+        "title_urls": List(Value("string")),
+        "selftext_urls": List(Value("string")),
+    }
+)
+
+BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+def load_eli5(track: Track) -> Dataset:
+    """Load the track's rows and print where they came from (the guide's step "Load ELI5 dataset").
+
+    A local file is read as it is. ELI5-Category comes from the first of three sources that can serve it: the Hub
+    repository, its ``refs/convert/parquet`` revision, and the file that the authors publish.
+
+    Args:
+        track: What to load, and how many rows of it.
+
+    Returns:
+        The rows, in their stored order. ELI5's have the columns and types of ``ELI5_FEATURES``.
+
+    Raises:
+        ValueError: If a local file is of an unknown type, malformed or empty.
+        FileNotFoundError: If a local file is not there.
+        ConnectionError: If no source could serve the rows; the message gives the reason of each.
+    """
+    if track.data != HUB_DATA:
+        dataset = load_local(track.data, track.rows)
+        print(f"{len(dataset):,} rows from {Path(track.data).name}")
+        return dataset
+    return _load_from_first_source(track)
+
+
+def _load_from_first_source(track: Track) -> Dataset:
+    first_rows = f"train[:{track.rows}]" if track.rows else "train"
+    sources: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
+        (f"the Hub repository {track.data}", (track.data,), {}),
+        (f"{track.data}, revision refs/convert/parquet", (track.data,), {"revision": "refs/convert/parquet"}),
+        (f"the authors' file {AUTHORS_FILE}", ("json",), {"data_files": AUTHORS_FILE}),
+    ]
+    problems = []
+    for where, arguments, options in sources:
+        try:
+            dataset = _to_hub_schema(load_dataset(*arguments, split=first_rows, **options))
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            DatasetNotFoundError,
+            DatasetGenerationError,
+            HfHubHTTPError,
+        ) as error:
+            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+            problems.append(f"{where}: {first_line}")
+            print(f"Not from {problems[-1]}")
+            continue
+        print(f"{len(dataset):,} rows from {where}")
+        return dataset
+    raise ConnectionError(
+        "ELI5-Category could not be loaded from any of its three sources:\n  "
+        + "\n  ".join(problems)
+        + "\nCheck the network, or take the bundled sample: choose_track('quick')"
+    )
+
+
+def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset:
+    """Load a local JSON, JSON Lines, CSV or Parquet file, gzipped or not.
+
+    Args:
+        path: The file. JSON may be one list of objects, or one object a line.
+        rows: How many rows to keep at most, from the first.
+
+    Returns:
+        The rows, in their order. A file with ELI5's columns gets ``ELI5_FEATURES``.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If its type is unknown, it can't be parsed (with file and line), or it has no rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    builder = BUILDERS.get(suffixes[-1] if suffixes else "")
+    if builder is None:
+        known = ", ".join(BUILDERS)
+        raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with .gz")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty, so there are no rows to train on")
+    try:
+        dataset = load_dataset(builder, data_files=str(path), split="train")
+    except (DatasetGenerationError, ValueError) as error:
+        if builder == "json":
+            _check_json(path)
+        raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
+    if len(dataset) == 0:
+        raise ValueError(f"{path}: there are no rows in it to train on")
+    return _to_hub_schema(dataset.select(range(min(rows or len(dataset), len(dataset)))))
+
+
+def _check_json(path: Path) -> None:
+    """Raise a ValueError with file and line where a JSON or JSON Lines file is malformed."""
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as file:
+        text = file.read()
+    if text.lstrip().startswith("["):
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: malformed JSON: {error.msg}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
+
+
+def _to_hub_schema(dataset: Dataset) -> Dataset:
+    """Bring ELI5's columns to the Hub's types; leave other data as they are.
+
+    The authors' file wraps the links of a title in ``{"url": [...]}``, where the Hub has a plain list.
+    """
+    if set(dataset.column_names) != set(ELI5_FEATURES):
+        return dataset
+    dataset = dataset.select_columns(list(ELI5_FEATURES))
+    for column in ("title_urls", "selftext_urls"):
+        if isinstance(dataset.features[column], dict):
+            plain = [links["url"] for links in dataset[column]]
+            dataset = dataset.remove_columns(column).add_column(column, plain)
+    # cast() fixes the columns that rows show to today's (datasets 5.2), which would hide those that flatten() makes.
+    return dataset.select_columns(list(ELI5_FEATURES)).cast(ELI5_FEATURES).with_format(None)
+
+
+def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = 42) -> DatasetDict:
+    """Split rows into training and test rows, the same way every time.
+
+    The guide splits without a seed, so its perplexity moves from run to run. Split rows, never blocks: two blocks of
+    one document on the two sides of a split would leak the answer.
+
+    Args:
+        dataset: The rows.
+        test_size: The share of rows to hold out, between 0 and 1.
+        seed: Of the shuffle before the split.
+
+    Returns:
+        The rows under ``"train"`` and ``"test"``.
+
+    Raises:
+        ValueError: If a side would be empty.
+    """
+    held_out = round(len(dataset) * test_size)
+    if not 0 < held_out < len(dataset):
+        raise ValueError(
+            f"{len(dataset)} rows with test_size={test_size} leave {max(len(dataset) - held_out, 0)} rows to train on "
+            f"and {max(held_out, 0)} to test on: both need at least 1"
+        )
+    return dataset.train_test_split(test_size=held_out, seed=seed)
+
+
+def find_text_column(features: Features) -> str:
+    """Name the column that holds the text: ``answers.text``, flattened or nested, or ``text``.
+
+    Raises:
+        ValueError: If there is none; the message names the columns there are.
+    """
+    if isinstance(features.get("answers"), dict) and "text" in features["answers"]:
+        return "answers.text"
+    for column in ("answers.text", "text"):
+        if column in features:
+            return column
+    raise ValueError(
+        f"no text column: expected 'answers.text' or 'text', found {', '.join(map(repr, features))}. "
+        "Name yours: join_answers(dataset, text_column=...)"
+    )
+
+
+def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | None = None) -> Rows:
+    """Flatten, and join the answers of each row into one text (the guide's ``" ".join(x)``).
+
+    Args:
+        dataset: Rows with a text column: strings, or lists of strings; nested or flattened.
+        text_column: Its name; without it ``find_text_column`` decides.
+        num_proc: How many processes to use.
+
+    Returns:
+        As many rows, with the single column ``text`` (string).
+
+    Raises:
+        ValueError: If the column is not there or holds something else than text, or an answer is null, empty or
+            missing: with its row and number.
+    """
+    if isinstance(dataset, DatasetDict):
+        return DatasetDict({side: join_answers(rows, text_column, num_proc) for side, rows in dataset.items()})
+    dataset = dataset.flatten()
+    column = text_column or find_text_column(dataset.features)
+    if column not in dataset.features:
+        raise ValueError(f"no column {column!r}: there are {', '.join(map(repr, dataset.features))}")
+    feature = dataset.features[column]
+    if getattr(getattr(feature, "feature", feature), "dtype", None) not in ("string", "large_string"):
+        raise ValueError(f"column {column!r} holds {feature}, not text: every answer must be a string")
+    return dataset.map(
+        _join_batch,
+        batched=True,
+        with_indices=True,
+        fn_kwargs={"column": column},
+        remove_columns=dataset.column_names,
+        features=Features({"text": Value("string")}),
+        num_proc=num_proc,
+        desc="Join answers",
+    )
+
+
+def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
+    texts = []
+    for index, answers in zip(indices, batch[column], strict=True):
+        answers = [answers] if answers is None or isinstance(answers, str) else answers
+        if not answers:
+            raise ValueError(f"row {index} has no answer in {column!r}: remove the row, or give it a text")
+        for number, answer in enumerate(answers, start=1):
+            if answer is None or not answer.strip():
+                what = "null" if answer is None else "empty"
+                raise ValueError(f"row {index}, answer {number} of {column!r} is {what}: remove it, or give it a text")
+        texts.append(" ".join(answers))
+    return {"text": texts}

@@ -1,0 +1,150 @@
+"""Measure a causal language model: perplexity from summed token losses, and next-token accuracy."""
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import datasets
+import evaluate
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import EvalPrediction, PreTrainedModel
+
+
+def perplexity(mean_loss: float) -> float:
+    """The exponential of the mean loss per token (the guide's ``math.exp(eval_results["eval_loss"])``).
+
+    A model of perplexity 50 is as unsure of the next token as if it chose among 50 equally likely ones.
+
+    Args:
+        mean_loss: Mean cross-entropy per predicted token, in nats.
+
+    Returns:
+        The perplexity, 1 or more; ``inf`` where it is too large for a float.
+
+    Raises:
+        ValueError: If the loss is NaN or negative, which no cross-entropy is.
+    """
+    if math.isnan(mean_loss) or mean_loss < 0:
+        raise ValueError(
+            f"the loss is {mean_loss}, so there is no perplexity: look for a learning rate too high, "
+            "fp16 overflow, or labels that are all -100"
+        )
+    try:
+        return math.exp(mean_loss)
+    except OverflowError:
+        return math.inf
+
+
+class Score(NamedTuple):
+    """How well a model predicts a data set: the summed loss in nats, and how many tokens were predicted."""
+
+    summed_loss: float
+    tokens: int
+
+    @property
+    def mean_loss(self) -> float:
+        """Nats per predicted token."""
+        return self.summed_loss / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of ``mean_loss``."""
+        return perplexity(self.mean_loss)
+
+
+def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int = 16) -> Score:
+    """Sum the loss of every predicted token of every block.
+
+    A mean of batch means weighs a short last batch too heavily, and ``Trainer.evaluate()`` leaves out batches whose
+    loss is not finite; this sum does neither. A block of ``n`` tokens has ``n - 1`` predictions: nothing comes before
+    its first token.
+
+    Args:
+        model: A causal language model of Transformers; it is left in the mode, training or not, that it was in.
+        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        batch_size: Blocks in one forward pass.
+
+    Returns:
+        The summed loss and the number of predicted tokens.
+
+    Raises:
+        ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite.
+    """
+    import torch
+    from transformers import default_data_collator
+
+    if len(blocks) == 0:
+        raise ValueError("there are no blocks to score")
+    was_training = model.training
+    model.eval()
+    losses, tokens = [], 0
+    with torch.no_grad():
+        for batch in blocks.iter(batch_size):
+            rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
+            tensors = {name: tensor.to(model.device) for name, tensor in default_data_collator(rows).items()}
+            labels = tensors.pop("labels")
+            logits = model(**tensors).logits[:, :-1].float()
+            loss = torch.nn.functional.cross_entropy(
+                logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+            )
+            losses.append(loss.item())
+            tokens += int((labels[:, 1:] != -100).sum())
+    model.train(was_training)
+    bad = sum(not math.isfinite(loss) for loss in losses)
+    if bad:
+        raise ValueError(
+            f"{bad} of {len(losses)} batches have a loss that is not finite: the model's weights or its "
+            "precision (fp16?) are at fault, and no perplexity would be true"
+        )
+    if tokens == 0:
+        raise ValueError("no token is predicted in these blocks: they are one token long, or every label is -100")
+    return Score(math.fsum(losses), tokens)
+
+
+class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types
+    """The share of next tokens that the model ranks first, as a metric of ``evaluate``.
+
+    It comes with clmkit because ``evaluate.load`` fetches even ``accuracy`` from the Hub. Predictions and references
+    are sequences of equal length; position ``i`` of the predictions is the model's guess for position ``i + 1`` of the
+    references, and references of -100 don't count.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        ids = datasets.Sequence(datasets.Value("int64"))
+        return evaluate.MetricInfo(
+            description="Share of next tokens that the model ranks first.",
+            citation="",
+            inputs_description="predictions: the highest-ranked token ids; references: labels, -100 where none",
+            features=datasets.Features({"predictions": ids, "references": ids}),
+        )
+
+    def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+        guesses, labels = np.asarray(predictions)[:, :-1], np.asarray(references)[:, 1:]
+        counted = labels != -100
+        if not counted.any():
+            raise ValueError("no label to compare with: every one is -100")
+        return {"token_accuracy": float((guesses == labels)[counted].mean())}
+
+
+def keep_best_token(logits: "torch.Tensor | tuple[torch.Tensor, ...]", labels: "torch.Tensor") -> "torch.Tensor":
+    """For ``Trainer(preprocess_logits_for_metrics=...)``: keep the id of the best token, not a row of the vocabulary.
+
+    Without it the Trainer gathers all logits, some 25 MB a block for GPT-2's 50,257 entries in fp32.
+
+    Args:
+        logits: Float, of shape (batch, block_size, vocabulary), or a tuple that begins with it.
+        labels: Not used; the Trainer passes them.
+
+    Returns:
+        Token ids (int64) of shape (batch, block_size).
+    """
+    first = logits[0] if isinstance(logits, tuple) else logits
+    return first.argmax(dim=-1)
+
+
+def compute_token_accuracy(prediction: "EvalPrediction") -> dict[str, float]:
+    """For ``Trainer(compute_metrics=...)``: the token accuracy of what ``keep_best_token`` kept."""
+    result = TokenAccuracy().compute(predictions=prediction.predictions, references=prediction.label_ids)
+    return result or {}

@@ -1,0 +1,32 @@
+"""Who is logged in to the Hugging Face Hub, said in one sentence."""
+
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError
+
+from clmkit.tracks import hub_problem
+
+
+def login_status() -> str:
+    """Find out whether this machine can share on the Hub (the guide's first step, ``notebook_login()``).
+
+    A token is looked for where huggingface_hub looks: ``HF_TOKEN``, Colab's secret of that name, and the file that a
+    login writes. Without one, no request is made. The token itself is never part of the answer.
+
+    Returns:
+        One sentence: who is logged in, or why no one is and what still works.
+    """
+    without = "Everything in this course but sharing works without."
+    if get_token() is None:
+        return f"Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN."
+    if problem := hub_problem():
+        return f"There is a token, but it can't be checked now: {problem}. {without}"
+    try:
+        account = HfApi().whoami()
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else "no"
+        new = "Make a new one at https://huggingface.co/settings/tokens, and log in again."
+        return f"The Hub refuses the token (status {status}). {new} {without}"
+    token = account.get("auth", {}).get("accessToken", {})
+    may_write = token.get("role") in ("write", "fineGrained")
+    sharing = "Sharing works." if may_write else "This token may only read: sharing needs one that may write."
+    return f"Logged in as {account['name']}. {sharing}"

@@ -1,0 +1,160 @@
+"""The course's pictures: each has a title, axis labels and a text that stands in for it."""
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from clmkit.training.trainer import LossHistory
+
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
+BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+    "#BBBBBB",
+)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure as a PNG with a text for who can't see it; the figure's background is white in any theme."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=144, facecolor="white")
+    width = int(figure.get_figwidth() * 96)
+    display(Image(buffer.getvalue(), width=width, alt=alt))
+
+
+def plot_lengths(lengths: Sequence[int], block_size: int) -> None:
+    """Histogram of the documents' lengths, with the block size marked.
+
+    Args:
+        lengths: Tokens in each document.
+        block_size: Tokens in a block.
+    """
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(lengths, bins=40, color=SKY, edgecolor="white")
+    axes.axvline(block_size, color=ORANGE, linewidth=2)
+    axes.annotate(f" block_size = {block_size}", (block_size, axes.get_ylim()[1] * 0.9), color="black")
+    axes.set(title="Documents differ in length, blocks do not", xlabel="tokens in a document", ylabel="documents")
+    alt = (
+        f"Histogram of document lengths: {len(lengths):,} documents of {min(lengths)} to {max(lengths):,} tokens; "
+        f"a line marks the block size of {block_size}."
+    )
+    show(figure, alt)
+
+
+def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
+    """Draw how documents of uneven length fall into blocks of equal length: one colour for each document.
+
+    Args:
+        lengths: Tokens in each document, in order; a handful is best.
+        block_size: Tokens in a block.
+    """
+    colours = [BLUE, YELLOW, GREEN, PINK, SKY, ORANGE]
+    ends = list(accumulate(lengths))
+    total = ends[-1]
+    blocks, left_over = divmod(total, block_size)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    above, below = figure.subplots(2, 1)
+    for number, length in enumerate(lengths):
+        above.barh(number + 1, length, color=colours[number % len(colours)], edgecolor="black")
+    above.set(title="Before: documents", ylabel="document", xlabel="tokens")
+    above.set_yticks(range(1, len(lengths) + 1))
+    above.invert_yaxis()
+    cuts = sorted({0, total, *ends, *range(0, total, block_size)})
+    for start, end in pairwise(cuts):
+        document = sum(start >= stop for stop in ends)
+        row = start // block_size
+        below.barh(
+            row + 1,
+            end - start,
+            left=start - row * block_size,
+            color=colours[document % len(colours)],
+            edgecolor="black",
+            hatch="//" if row == blocks else None,
+        )
+    below.set(title=f"After: {blocks} blocks of {block_size}, {left_over} tokens left over (hatched)", ylabel="block")
+    below.set_xlabel("tokens")
+    below.set_yticks(range(1, blocks + 1 + bool(left_over)))
+    below.invert_yaxis()
+    alt = (
+        f"Two bar charts. Above, {len(lengths)} documents of {', '.join(map(str, lengths))} tokens. "
+        f"Below, the same tokens in {blocks} blocks of {block_size}; "
+        f"a block may cross from one document to the next; {left_over} tokens are left over."
+    )
+    show(figure, alt)
+
+
+def plot_losses(history: "LossHistory") -> None:
+    """Draw the loss curves of training and evaluation.
+
+    Args:
+        history: Steps and mean losses per token in nats, as ``loss_history`` gives them.
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for points, label, style in ((history.train, "training", "-"), (history.test, "evaluation", "--")):
+        colour = BLUE if label == "training" else ORANGE
+        steps, losses = zip(*points, strict=True)
+        axes.plot(steps, losses, style, color=colour, marker="o", markersize=4)
+        axes.annotate(f"  {label}", (steps[-1], losses[-1]), color=colour, fontweight="bold", va="center")
+    axes.set(title="Loss while training", xlabel="step", ylabel="mean loss per token (nats)")
+    axes.margins(x=0.15)
+    axes.grid(alpha=0.3)
+    alt = (
+        f"Line chart of the loss by step: training falls from {history.train[0][1]:.2f} to {history.train[-1][1]:.2f}, "
+        f"evaluation from {history.test[0][1]:.2f} to {history.test[-1][1]:.2f}."
+    )
+    show(figure, alt)
+
+
+def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+    """Draw the next token's probabilities as bars, a panel for each way of sampling.
+
+    Args:
+        choices: For each panel its title, and the pairs of token text and probability that
+            ``next_token_probabilities`` gives; the same tokens in every panel.
+    """
+    tokens = [text for text, _ in next(iter(choices.values()))]
+    figure = Figure(figsize=(2.4 * len(choices) + 1, 0.28 * len(tokens) + 1.2), layout="constrained")
+    panels = figure.subplots(1, len(choices), sharey=True, sharex=True, squeeze=False)[0]
+    for axes, (title, pairs) in zip(panels, choices.items(), strict=True):
+        values = [probability for _, probability in pairs]
+        axes.barh(range(len(values)), values, color=BLUE)
+        axes.set(title=title, xlabel="probability")
+        axes.plot([0] * values.count(0.0), [i for i, value in enumerate(values) if value == 0], "x", color=ORANGE)
+    panels[0].set_yticks(range(len(tokens)), [f"{text!r}" for text in tokens])
+    panels[0].set_ylabel("next token")
+    panels[0].invert_yaxis()
+    figure.suptitle("What sampling does to the choice of the next token (x: cut off)")
+    parts = [
+        f"{title}: {tokens[0]!r} has {pairs[0][1]:.0%}, {sum(p > 0 for _, p in pairs)} of {len(pairs)} are left"
+        for title, pairs in choices.items()
+    ]
+    show(figure, f"Bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")
+
+
+def plot_counts(counts: Mapping[str, int], *, title: str, label: str) -> None:
+    """Draw counts as bars, the largest first.
+
+    Args:
+        counts: A count for each name.
+        title: The picture's title.
+        label: What was counted.
+    """
+    pairs = sorted(counts.items(), key=lambda pair: -pair[1])
+    figure = Figure(figsize=(7, 0.3 * len(pairs) + 1), layout="constrained")
+    axes = figure.add_subplot()
+    bars = axes.barh([name for name, _ in pairs], [count for _, count in pairs], color=SKY)
+    axes.bar_label(bars, padding=3)
+    axes.set(title=title, xlabel=label, ylabel="category")
+    axes.invert_yaxis()
+    show(figure, f"Bar chart, {title}: " + ", ".join(f"{name} {count:,}" for name, count in pairs) + ".")

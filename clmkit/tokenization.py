@@ -1,0 +1,112 @@
+"""Turn texts into token ids at the tokenizer's own speed."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, Features, List, Value
+from tokenizers import Tokenizer
+
+from clmkit.eli5 import Rows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+INPUT_IDS = Features({"input_ids": List(Value("int32"))})
+
+
+def tokenize(
+    dataset: Rows,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    text_column: str = "text",
+    append_eos: bool = False,
+    num_proc: int | None = None,
+) -> Rows:
+    """Tokenize a column of texts (the guide's ``preprocess_function``).
+
+    The ids are those of ``tokenizer(texts)``. Only they are kept: documents are not padded, so an attention mask would
+    be all ones. Texts longer than the model's context are kept whole, since ``chunk`` cuts them up; the tokenizer's
+    warning about them does not apply here and does not come.
+
+    Args:
+        dataset: Rows with a column of strings.
+        tokenizer: A tokenizer that is backed by the ``tokenizers`` library, as nearly all are.
+        text_column: The column's name.
+        append_eos: End every document with ``tokenizer.eos_token``, so that a model can learn where answers end. The
+            guide does not.
+        num_proc: How many processes to use. One is enough for thousands of rows: the tokenizer has threads of its own.
+
+    Returns:
+        As many rows, with the single column ``input_ids`` (lists of int32).
+
+    Raises:
+        ValueError: If the column is not there, the tokenizer has no ``tokenizers`` backend, or ``append_eos`` is asked
+            of a tokenizer without an eos_token.
+    """
+    if isinstance(dataset, DatasetDict):
+        options: dict[str, Any] = {"text_column": text_column, "append_eos": append_eos, "num_proc": num_proc}
+        return DatasetDict({side: tokenize(rows, tokenizer, **options) for side, rows in dataset.items()})
+    if text_column not in dataset.column_names:
+        raise ValueError(f"no column {text_column!r}: there are {', '.join(map(repr, dataset.column_names))}")
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
+    if append_eos and tokenizer.eos_token_id is None:
+        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
+    return (
+        dataset.select_columns(text_column)
+        .with_format("arrow")
+        .map(
+            _tokenize_batch,
+            batched=True,
+            # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
+            fn_kwargs={
+                "tokenizer_json": _plain_json(backend),
+                "eos_id": tokenizer.eos_token_id if append_eos else None,
+            },
+            remove_columns=[text_column],
+            features=INPUT_IDS,
+            num_proc=num_proc,
+            desc="Tokenize",
+        )
+        .with_format(None)
+    )
+
+
+def _plain_json(backend: Tokenizer) -> str:
+    """The tokenizer as JSON, without the truncation and padding that an earlier call may have switched on."""
+    plain = Tokenizer.from_str(backend.to_str())
+    plain.no_truncation()
+    plain.no_padding()
+    return plain.to_str()
+
+
+@lru_cache(maxsize=4)
+def _tokenizer_from(tokenizer_json: str) -> Tokenizer:
+    return Tokenizer.from_str(tokenizer_json)
+
+
+def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) -> pa.Table:
+    encodings = _tokenizer_from(tokenizer_json).encode_batch_fast(table.column(0).to_pylist())
+    end = [] if eos_id is None else [eos_id]
+    ids = [encoding.ids + end for encoding in encodings]
+    offsets = np.cumsum([0, *map(len, ids)], dtype=np.int32)
+    flat = np.fromiter((token for document in ids for token in document), dtype=np.int32, count=offsets[-1])
+    return pa.table({"input_ids": pa.ListArray.from_arrays(offsets, flat)})
+
+
+def count_tokens(dataset: Dataset) -> int:
+    """Count the tokens in ``input_ids``, without reading them.
+
+    Args:
+        dataset: Rows of ``input_ids``, as ``tokenize`` and ``chunk`` give them.
+
+    Returns:
+        The sum of the rows' lengths.
+    """
+    import pyarrow.compute as pc
+
+    ids = dataset.with_format("arrow")[:].column("input_ids")
+    return pc.sum(pc.list_value_length(ids)).as_py() or 0

@@ -1,0 +1,180 @@
+"""Choose what a notebook runs on: the bundled sample and tiny model, or the guide's own data and model."""
+
+import importlib.util
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+BUNDLED = Path(__file__).parent / "bundled"
+HUB_DATA = "dany0407/eli5_category"
+HUB_MODEL = "distilbert/distilgpt2"
+MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
+
+# Measured with a random model of DistilGPT2's shape, fp32, two CPU cores: the full track's 334 tokens a row at
+# 370 tokens a second.
+CPU_SECONDS_PER_ROW_AND_EPOCH = 0.8 * 334 / 370
+
+
+@dataclass(frozen=True)
+class Track:
+    """What one run of the course works on.
+
+    Attributes:
+        name: ``"quick"`` or ``"full"``.
+        data: A Hub dataset id, or the path of a local file.
+        model: A Hub model id, or the path of a model folder: the model to start from.
+        rows: How many rows to load at most; ``None`` loads all.
+        epochs: How often training goes through the data.
+        learning_rate: Peak learning rate of the fine-tuning. DistilGPT2 takes the guide's 2e-5; the tiny model has to
+            learn in seconds and takes more.
+        prompt: A text to continue: the guide's own on the full track, one that the sample can answer on the quick one.
+        output_dir: Where the tuned model is saved, relative to the working folder. Its last part is its name on the
+            Hub.
+    """
+
+    name: str
+    data: str
+    model: str
+    rows: int | None
+    epochs: int
+    learning_rate: float
+    prompt: str
+    output_dir: str
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch, or TensorFlow where there is no PyTorch, sees a GPU (CUDA, ROCm or Apple's MPS)."""
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        return torch.cuda.is_available() or torch.backends.mps.is_available()
+    if importlib.util.find_spec("tensorflow"):
+        import tensorflow
+
+        return bool(tensorflow.config.list_physical_devices("GPU"))
+    return False
+
+
+def hub_problem(timeout: float = 5.0) -> str | None:
+    """Ask the Hub for one header.
+
+    Args:
+        timeout: Seconds to wait for an answer.
+
+    Returns:
+        ``None`` if the Hub answers, else what is wrong, in a few words.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
+    try:
+        urllib.request.urlopen(request, timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        return f"{constants.ENDPOINT} answers with status {error.code}" if error.code >= 500 else None
+    except OSError as error:
+        return f"{constants.ENDPOINT} does not answer: {getattr(error, 'reason', error)}"
+    return None
+
+
+def choose_track(
+    name: str | None = None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    rows: int | None = None,
+    epochs: int = 3,
+) -> Track:
+    """Choose the track and print one line: what, why, how long, and how to change it.
+
+    Args:
+        name: ``"quick"`` or ``"full"``. Without it the environment variable ``CLMKIT_TRACK`` decides; without that,
+            ``full`` where there is a GPU and the Hub answers, else ``quick``.
+        data: A local JSON, JSON Lines, CSV or Parquet file to use in place of the track's own data.
+        rows: How many rows to load at most. The full track loads 5,000 by default, as the guide does.
+        epochs: How often training goes through the data; the guide, and Transformers, take 3.
+
+    Returns:
+        The track.
+
+    Raises:
+        ValueError: If the name is neither ``quick`` nor ``full``, or ``rows`` or ``epochs`` is below 1.
+        FileNotFoundError: If ``data`` is not there.
+        ConnectionError: If ``full`` was asked for and the Hub does not answer.
+    """
+    for label, value in (("rows", rows), ("epochs", epochs)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{label} must be a whole number of 1 or more, not {value!r}")
+    if data is not None and not Path(data).is_file():
+        raise FileNotFoundError(f"data file {os.fspath(data)!r} is not there; the working folder is {Path.cwd()}")
+    name, reason = _decide(name)
+    if name == "quick":
+        track = _quick(rows, epochs, data)
+        what = "the bundled tiny GPT-2 on " + (track.data if data else "the bundled ELI5 sample")
+        other = "full"
+    else:
+        track = _full(rows, epochs, data)
+        what = f"{track.model} on " + (track.data if data else f"{track.rows:,} rows of {track.data}")
+        other = "quick"
+    print(f"Track {name}: {what}, because {reason}. {_duration(track)} To change it: choose_track({other!r}).")
+    return track
+
+
+def _decide(name: str | None) -> tuple[str, str]:
+    """The track's name, and why it was chosen."""
+    reason = "it was asked for"
+    if name is None and os.environ.get("CLMKIT_TRACK"):
+        name, reason = os.environ["CLMKIT_TRACK"], "CLMKIT_TRACK says so"
+    if name not in (None, "quick", "full"):
+        raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
+    if name == "quick":
+        return name, reason
+    if name == "full":
+        if problem := hub_problem():
+            raise ConnectionError(
+                f"the full track needs the Hugging Face Hub, and {problem}. Connect, or take the quick track, "
+                "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
+            )
+        return name, reason
+    if not has_gpu():
+        return "quick", "this machine has no GPU"
+    if problem := hub_problem():
+        return "quick", problem
+    return "full", "there is a GPU and the Hub answers"
+
+
+def _quick(rows: int | None, epochs: int, data: str | os.PathLike[str] | None) -> Track:
+    return Track(
+        name="quick",
+        data=os.fspath(data or BUNDLED / "eli5_sample.jsonl"),
+        model=str(BUNDLED / "tiny_gpt2"),
+        rows=rows,
+        epochs=epochs,
+        learning_rate=2e-3,
+        prompt="The sky is blue because",
+        output_dir=f"quick/{MODEL_NAME}",
+    )
+
+
+def _full(rows: int | None, epochs: int, data: str | os.PathLike[str] | None) -> Track:
+    return Track(
+        name="full",
+        data=os.fspath(data or HUB_DATA),
+        model=HUB_MODEL,
+        rows=rows or (None if data else 5000),
+        epochs=epochs,
+        learning_rate=2e-5,
+        prompt="Somatic hypermutation allows the immune system to",
+        output_dir=f"full/{MODEL_NAME}",
+    )
+
+
+def _duration(track: Track) -> str:
+    if track.name == "quick":
+        return "No notebook takes much over a minute on a laptop."
+    if has_gpu():
+        return "Training takes minutes on a GPU."
+    minutes = (track.rows or 5000) * track.epochs * CPU_SECONDS_PER_ROW_AND_EPOCH / 60
+    return f"Training takes about {minutes:.0f} minutes on two CPU cores: fewer rows take less, choose_track(rows=200)."

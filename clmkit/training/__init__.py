@@ -1,0 +1,1 @@
+"""Fine-tune a causal language model: one module for each framework."""
