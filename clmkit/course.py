@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -81,7 +82,8 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
 def _describe_failure(path: Path, notebook: nbformat.NotebookNode, error: Exception) -> str:
     executed = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.execution_count]
     number = executed[-1] if executed else 0
-    return f"{path.name} failed in cell {number + 1} of {len(notebook.cells)}:\n{error}"
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return f"{path.name} failed in cell {number + 1} of {len(notebook.cells)}:\n{plain}"
 
 
 def _what_it_showed(notebook: nbformat.NotebookNode) -> str:

@@ -1,16 +1,20 @@
 """Load ELI5 or a learner's own file, split its rows, and join the answers of a row into one text."""
 
+import glob
 import gzip
 import json
+import math
 import os
+import shutil
+import tempfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
-from huggingface_hub.errors import HfHubHTTPError
+from datasets.exceptions import DatasetGenerationError
 
-from clmkit.tracks import HUB_DATA, Track
+from clmkit.tracks import HUB_DATA, Track, check_data_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict)
 
@@ -74,14 +78,7 @@ def _load_from_first_source(track: Track) -> Dataset:
     for where, arguments, options in sources:
         try:
             dataset = _to_hub_schema(load_dataset(*arguments, split=first_rows, **options))
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            DatasetNotFoundError,
-            DatasetGenerationError,
-            HfHubHTTPError,
-        ) as error:
+        except Exception as error:  # the clients' own errors share no other base; each is printed and kept
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             problems.append(f"{where}: {first_line}")
             print(f"Not from {problems[-1]}")
@@ -109,32 +106,56 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset
         FileNotFoundError: If the file is not there.
         ValueError: If its type is unknown, it can't be parsed (with file and line), or it has no rows.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
+    path = check_data_file(path)
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
     builder = BUILDERS.get(suffixes[-1] if suffixes else "")
     if builder is None:
         known = ", ".join(BUILDERS)
         raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with .gz")
     if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty, so there are no rows to train on")
+        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
     try:
-        dataset = load_dataset(builder, data_files=str(path), split="train")
-    except (DatasetGenerationError, ValueError) as error:
+        dataset = _read(path, builder)
+    except (DatasetGenerationError, ValueError, OSError, EOFError, zlib.error) as error:
         if builder == "json":
             _check_json(path)
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
-    if len(dataset) == 0:
+    if dataset is None or len(dataset) == 0:
         raise ValueError(f"{path}: there are no rows in it to train on")
     return _to_hub_schema(dataset.select(range(min(rows or len(dataset), len(dataset)))))
+
+
+def _read(path: Path, builder: str) -> Dataset | None:
+    """Read a file by one of the Datasets library's builders; ``None`` where it holds no rows."""
+    if builder == "parquet" and path.suffix.lower() == ".gz":  # the one type that Datasets does not unzip
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "rows.parquet"
+            with gzip.open(path) as packed, plain.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+            return _read(plain, builder)
+    try:
+        dataset = load_dataset(builder, data_files=glob.escape(str(path)), split="train")
+    except (ValueError, StopIteration) as error:
+        # What Datasets says of a file that can be read and has no rows: this text, or a bare StopIteration.
+        if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
+            return None
+        raise
+    dataset.with_format("arrow")[:].validate(full=True)  # Arrow's JSON reader takes bytes that are no UTF-8 as they are
+    return dataset
 
 
 def _check_json(path: Path) -> None:
     """Raise a ValueError with file and line where a JSON or JSON Lines file is malformed."""
     opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    with opener(path, "rt", encoding="utf-8") as file:
-        text = file.read()
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"{path}: there are no rows in it to train on")
     if text.lstrip().startswith("["):
         try:
             json.loads(text)
@@ -183,7 +204,7 @@ def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = 42) -> Data
     Raises:
         ValueError: If a side would be empty.
     """
-    held_out = round(len(dataset) * test_size)
+    held_out = 0 if math.isnan(test_size) else round(len(dataset) * test_size)
     if not 0 < held_out < len(dataset):
         raise ValueError(
             f"{len(dataset)} rows with test_size={test_size} leave {max(len(dataset) - held_out, 0)} rows to train on "
@@ -221,17 +242,21 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         As many rows, with the single column ``text`` (string).
 
     Raises:
-        ValueError: If the column is not there or holds something else than text, or an answer is null, empty or
-            missing: with its row and number.
+        ValueError: If there are no rows, the column is not there or holds something else than text, or an answer is
+            null, empty, missing or no string: with its row and number.
     """
     if isinstance(dataset, DatasetDict):
         return DatasetDict({side: join_answers(rows, text_column, num_proc) for side, rows in dataset.items()})
+    if len(dataset) == 0:
+        raise ValueError("there are no rows: 0 texts to join")
     dataset = dataset.flatten()
     column = text_column or find_text_column(dataset.features)
     if column not in dataset.features:
         raise ValueError(f"no column {column!r}: there are {', '.join(map(repr, dataset.features))}")
     feature = dataset.features[column]
-    if getattr(getattr(feature, "feature", feature), "dtype", None) not in ("string", "large_string"):
+    item = getattr(feature, "feature", feature)
+    # A column of mixed types is of Datasets' type Json; then the row that is no text is named below.
+    if type(item).__name__ != "Json" and getattr(item, "dtype", None) not in ("string", "large_string"):
         raise ValueError(f"column {column!r} holds {feature}, not text: every answer must be a string")
     return dataset.map(
         _join_batch,
@@ -248,12 +273,15 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
 def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
     texts = []
     for index, answers in zip(indices, batch[column], strict=True):
-        answers = [answers] if answers is None or isinstance(answers, str) else answers
+        answers = answers if isinstance(answers, list) else [answers]
         if not answers:
             raise ValueError(f"row {index} has no answer in {column!r}: remove the row, or give it a text")
         for number, answer in enumerate(answers, start=1):
-            if answer is None or not answer.strip():
-                what = "null" if answer is None else "empty"
-                raise ValueError(f"row {index}, answer {number} of {column!r} is {what}: remove it, or give it a text")
+            if not isinstance(answer, str) or not answer.strip():
+                what = "empty" if isinstance(answer, str) else "null" if answer is None else repr(answer)
+                raise ValueError(
+                    f"row {index}, answer {number} of {column!r} is {what}; it must be a string that is not empty: "
+                    "mend it, or remove the row"
+                )
         texts.append(" ".join(answers))
     return {"text": texts}

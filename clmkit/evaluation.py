@@ -1,6 +1,8 @@
 """Measure a causal language model: perplexity from summed token losses, and next-token accuracy."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import datasets
@@ -54,6 +56,20 @@ class Score(NamedTuple):
         return perplexity(self.mean_loss)
 
 
+@contextmanager
+def evaluation_mode(model: "PreTrainedModel") -> Iterator[None]:
+    """Switch dropout and gradients off, and give the model its mode back at the end, also after an error."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
 def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int = 16) -> Score:
     """Sum the loss of every predicted token of every block.
 
@@ -77,10 +93,8 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
 
     if len(blocks) == 0:
         raise ValueError("there are no blocks to score")
-    was_training = model.training
-    model.eval()
     losses, tokens = [], 0
-    with torch.no_grad():
+    with evaluation_mode(model):
         for batch in blocks.iter(batch_size):
             rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
             tensors = {name: tensor.to(model.device) for name, tensor in default_data_collator(rows).items()}
@@ -91,7 +105,6 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
             )
             losses.append(loss.item())
             tokens += int((labels[:, 1:] != -100).sum())
-    model.train(was_training)
     bad = sum(not math.isfinite(loss) for loss in losses)
     if bad:
         raise ValueError(

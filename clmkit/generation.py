@@ -13,12 +13,14 @@ from transformers import (
     set_seed,
 )
 
+from clmkit.evaluation import evaluation_mode
+
 
 def _encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, new_tokens: int) -> Any:
     """Tokenize a prompt for the model's device, and make sure that it and what follows fit into the context."""
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError("the prompt is empty: give the model at least a word to continue")
-    inputs = tokenizer(prompt, return_tensors="pt")
+    inputs = tokenizer(prompt, return_tensors="pt", verbose=False)
     length, context = inputs.input_ids.shape[1], model.config.max_position_embeddings
     if length + new_tokens > context:
         raise ValueError(
@@ -81,13 +83,14 @@ def generate_text(
     inputs = _encode(model, tokenizer, prompt, max_new_tokens)
     set_seed(seed)
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
-    output = generate(
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=do_sample,
-        pad_token_id=tokenizer.eos_token_id,
-        **sampling,
-    )
+    with evaluation_mode(model):
+        output = generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=do_sample,
+            pad_token_id=tokenizer.eos_token_id,
+            **sampling,
+        )
     return str(tokenizer.decode(output[0], skip_special_tokens=True))
 
 
@@ -125,7 +128,7 @@ def next_token_probabilities(
         steps.append(TopKLogitsWarper(top_k))
     if top_p < 1:
         steps.append(TopPLogitsWarper(top_p))
-    with torch.no_grad():
+    with evaluation_mode(model):
         raw: torch.Tensor = model(**inputs).logits[:, -1].float()
     kept = torch.softmax(steps(inputs.input_ids, raw.clone())[0], dim=-1)
     best = raw[0].topk(min(show, raw.shape[-1])).indices

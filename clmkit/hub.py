@@ -1,7 +1,6 @@
 """Who is logged in to the Hugging Face Hub, said in one sentence."""
 
 from huggingface_hub import HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError
 
 from clmkit.tracks import hub_problem
 
@@ -22,8 +21,11 @@ def login_status() -> str:
         return f"There is a token, but it can't be checked now: {problem}. {without}"
     try:
         account = HfApi().whoami()
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
+    except Exception as error:  # the clients of huggingface_hub 0.36 and 2.4 share no other base
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        if status not in (401, 403):
+            reason = f"the Hub answers with status {status}" if status else f"{type(error).__name__}: {error}"
+            return f"There is a token, but it can't be checked now: {reason}. {without}"
         new = "Make a new one at https://huggingface.co/settings/tokens, and log in again."
         return f"The Hub refuses the token (status {status}). {new} {without}"
     token = account.get("auth", {}).get("accessToken", {})

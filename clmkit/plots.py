@@ -62,8 +62,9 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
     ends = list(accumulate(lengths))
     total = ends[-1]
     blocks, left_over = divmod(total, block_size)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    above, below = figure.subplots(2, 1)
+    rows_above, rows_below = len(lengths), blocks + bool(left_over)
+    figure = Figure(figsize=(7, 0.22 * (rows_above + rows_below) + 1.8), layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=[rows_above + 1, rows_below + 1])
     for number, length in enumerate(lengths):
         above.barh(number + 1, length, color=colours[number % len(colours)], edgecolor="black")
     above.set(title="Before: documents", ylabel="document", xlabel="tokens")
@@ -83,7 +84,7 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
         )
     below.set(title=f"After: {blocks} blocks of {block_size}, {left_over} tokens left over (hatched)", ylabel="block")
     below.set_xlabel("tokens")
-    below.set_yticks(range(1, blocks + 1 + bool(left_over)))
+    below.set_yticks(range(1, rows_below + 1))
     below.invert_yaxis()
     alt = (
         f"Two bar charts. Above, {len(lengths)} documents of {', '.join(map(str, lengths))} tokens. "
@@ -104,11 +105,11 @@ def plot_losses(history: "LossHistory") -> None:
     for points, label, style in ((history.train, "training", "-"), (history.test, "evaluation", "--")):
         colour = BLUE if label == "training" else ORANGE
         steps, losses = zip(*points, strict=True)
-        axes.plot(steps, losses, style, color=colour, marker="o", markersize=4)
-        axes.annotate(f"  {label}", (steps[-1], losses[-1]), color=colour, fontweight="bold", va="center")
+        axes.plot(steps, losses, style, color=colour, marker="o", markersize=4, label=label)
     axes.set(title="Loss while training", xlabel="step", ylabel="mean loss per token (nats)")
-    axes.margins(x=0.15)
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
+    axes.legend()
     alt = (
         f"Line chart of the loss by step: training falls from {history.train[0][1]:.2f} to {history.train[-1][1]:.2f}, "
         f"evaluation from {history.test[0][1]:.2f} to {history.test[-1][1]:.2f}."
@@ -124,7 +125,7 @@ def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None
             ``next_token_probabilities`` gives; the same tokens in every panel.
     """
     tokens = [text for text, _ in next(iter(choices.values()))]
-    figure = Figure(figsize=(2.4 * len(choices) + 1, 0.28 * len(tokens) + 1.2), layout="constrained")
+    figure = Figure(figsize=(2 * len(choices) + 1, 0.28 * len(tokens) + 1.2), layout="constrained")
     panels = figure.subplots(1, len(choices), sharey=True, sharex=True, squeeze=False)[0]
     for axes, (title, pairs) in zip(panels, choices.items(), strict=True):
         values = [probability for _, probability in pairs]

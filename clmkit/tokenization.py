@@ -42,14 +42,16 @@ def tokenize(
         As many rows, with the single column ``input_ids`` (lists of int32).
 
     Raises:
-        ValueError: If the column is not there, the tokenizer has no ``tokenizers`` backend, or ``append_eos`` is asked
-            of a tokenizer without an eos_token.
+        ValueError: If the column is not there or holds something else than text, the tokenizer has no ``tokenizers``
+            backend, or ``append_eos`` is asked of a tokenizer without an eos_token.
     """
     if isinstance(dataset, DatasetDict):
         options: dict[str, Any] = {"text_column": text_column, "append_eos": append_eos, "num_proc": num_proc}
         return DatasetDict({side: tokenize(rows, tokenizer, **options) for side, rows in dataset.items()})
     if text_column not in dataset.column_names:
         raise ValueError(f"no column {text_column!r}: there are {', '.join(map(repr, dataset.column_names))}")
+    if getattr(dataset.features[text_column], "dtype", None) not in ("string", "large_string"):
+        raise ValueError(f"column {text_column!r} holds {dataset.features[text_column]}, not text")
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
@@ -89,6 +91,8 @@ def _tokenizer_from(tokenizer_json: str) -> Tokenizer:
 
 
 def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) -> pa.Table:
+    if table.column(0).null_count:
+        raise ValueError(f"{table.column(0).null_count} texts are null: remove those rows (join_answers names them)")
     encodings = _tokenizer_from(tokenizer_json).encode_batch_fast(table.column(0).to_pylist())
     end = [] if eos_id is None else [eos_id]
     ids = [encoding.ids + end for encoding in encodings]

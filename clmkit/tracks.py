@@ -1,5 +1,6 @@
 """Choose what a notebook runs on: the bundled sample and tiny model, or the guide's own data and model."""
 
+import http.client
 import importlib.util
 import os
 import urllib.error
@@ -70,14 +71,24 @@ def hub_problem(timeout: float = 5.0) -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
     try:
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
         urllib.request.urlopen(request, timeout=timeout).close()
     except urllib.error.HTTPError as error:
         return f"{constants.ENDPOINT} answers with status {error.code}" if error.code >= 500 else None
-    except OSError as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return f"{constants.ENDPOINT} does not answer: {getattr(error, 'reason', error)}"
     return None
+
+
+def check_data_file(path: str | os.PathLike[str]) -> Path:
+    """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
+    path = Path(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{str(path)!r} is a folder: name one data file in it")
+    if not path.is_file():
+        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
+    return path
 
 
 def choose_track(
@@ -105,10 +116,10 @@ def choose_track(
         ConnectionError: If ``full`` was asked for and the Hub does not answer.
     """
     for label, value in (("rows", rows), ("epochs", epochs)):
-        if value is not None and (not isinstance(value, int) or value < 1):
+        if value is not None and (type(value) is not int or value < 1):
             raise ValueError(f"{label} must be a whole number of 1 or more, not {value!r}")
-    if data is not None and not Path(data).is_file():
-        raise FileNotFoundError(f"data file {os.fspath(data)!r} is not there; the working folder is {Path.cwd()}")
+    if data is not None:
+        check_data_file(data)
     name, reason = _decide(name)
     if name == "quick":
         track = _quick(rows, epochs, data)

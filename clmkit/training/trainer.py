@@ -91,7 +91,7 @@ def build_trainer(
     if block_size > context:
         raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
     chosen = {
-        "output_dir": str(check_output_dir(track.output_dir)),
+        "output_dir": track.output_dir,
         "eval_strategy": "epoch",
         "num_train_epochs": track.epochs,
         "learning_rate": track.learning_rate,
@@ -100,12 +100,15 @@ def build_trainer(
         "save_strategy": "epoch",
         "save_total_limit": 1,
         "push_to_hub": push_to_hub,
+        "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
         **hardware_arguments(),
+        **arguments,
     }
+    check_output_dir(chosen["output_dir"])
     model.loss_type = "ForCausalLM"
     return Trainer(
         model=model,
-        args=TrainingArguments(**(chosen | arguments)),
+        args=TrainingArguments(**chosen),
         train_dataset=blocks["train"],
         eval_dataset=blocks["test"],
         data_collator=default_data_collator,

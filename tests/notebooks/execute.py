@@ -1,0 +1,48 @@
+"""Run the committed notebooks in place: in order, each in a fresh kernel, on the quick track.
+
+    python -m tests.notebooks.execute [NAME ...]
+
+The working folder is a temporary one. What says nothing to a reader is taken out: widget state, the times of cells, and
+the version of the Python that happened to run.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+from clmkit.course import HEADLESS
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+
+
+def main(names: list[str]) -> None:
+    os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
+    os.environ.pop("HF_TOKEN", None)
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+            if names and path.stem not in names:
+                continue
+            notebook = nbformat.read(path, as_version=4)
+            NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
+            clean(notebook)
+            nbformat.write(notebook, path)
+            print(path.name, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

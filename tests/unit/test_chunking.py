@@ -1,0 +1,149 @@
+import pyarrow as pa
+import pytest
+from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from transformers import PreTrainedTokenizerBase
+
+from clmkit.chunking import check_block_size, chunk, group_texts
+from clmkit.tokenization import count_tokens, tokenize
+from tests.guide import group_texts as guide_group_texts
+
+
+@pytest.fixture(scope="module")
+def tokens(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    return tokenize(texts["train"], tokenizer)
+
+
+def addresses(column: pa.ChunkedArray) -> list[tuple[int, int]]:
+    """First and last address of the memory that each piece of a column of lists reads its values from."""
+    pieces = []
+    for piece in column.chunks:
+        values = piece.flatten()
+        start = values.buffers()[1].address + values.offset * 4
+        pieces.append((start, start + len(values) * 4))
+    return pieces
+
+
+def arrow_column(dataset: Dataset, name: str = "input_ids") -> pa.ChunkedArray:
+    return dataset.with_format("arrow")[:].column(name)
+
+
+def test_check_block_size_takes_every_size_from_one_to_the_context() -> None:
+    assert [check_block_size(size, 512) for size in (1, 128, 512)] == [None] * 3
+    assert check_block_size(10**6) is None
+
+
+@pytest.mark.parametrize("block_size", [0, -1, 1.5, 128.0, "128", None, True])
+def test_check_block_size_refuses_all_but_whole_numbers_from_one(block_size: object) -> None:
+    with pytest.raises(ValueError, match=r"block_size must be a whole number of 1 or more, not "):
+        check_block_size(block_size)  # type: ignore[arg-type]
+
+
+def test_check_block_size_refuses_more_than_the_context() -> None:
+    with pytest.raises(ValueError, match=r"block_size 513 .* context of 512 tokens"):
+        check_block_size(513, 512)
+
+
+def test_group_texts_with_its_default_size_cuts_blocks_of_128_and_drops_the_rest() -> None:
+    blocks = group_texts({"input_ids": [list(range(200)), list(range(200, 300))]})
+    assert blocks["input_ids"] == blocks["labels"] == [list(range(128)), list(range(128, 256))]
+
+
+def test_group_texts_keeps_a_short_batch_as_one_short_block_as_the_guide_does() -> None:
+    assert group_texts({"input_ids": [[1, 2], [3]]}, 128) == {"input_ids": [[1, 2, 3]], "labels": [[1, 2, 3]]}
+
+
+def test_group_texts_carries_the_attention_mask_along() -> None:
+    batch = {"input_ids": [[1, 2, 3], [4, 5]], "attention_mask": [[1, 1, 1], [1, 1]]}
+    assert group_texts(batch, 2) == guide_group_texts(batch, 2)
+    assert group_texts(batch, 2)["attention_mask"] == [[1, 1], [1, 1]]
+
+
+def test_group_texts_leaves_the_batch_it_was_given_alone() -> None:
+    batch = {"input_ids": [[1, 2, 3], [4, 5]]}
+    group_texts(batch, 2)
+    assert batch == {"input_ids": [[1, 2, 3], [4, 5]]}
+
+
+def test_group_texts_works_in_map_as_on_the_guides_page(tokens: Dataset) -> None:
+    ours = tokens.map(group_texts, batched=True, fn_kwargs={"block_size": 16})
+    guides = tokens.map(guide_group_texts, batched=True, fn_kwargs={"block_size": 16})
+    assert ours.to_dict() == guides.to_dict()
+
+
+def test_blocks_are_two_equal_columns_of_int32_lists(tokens: Dataset) -> None:
+    blocks = chunk(tokens, 16)
+    assert blocks.features == Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
+    assert blocks["labels"][:] == blocks["input_ids"][:]
+    assert {len(block) for block in blocks["input_ids"]} == {16}
+
+
+def test_fewer_tokens_than_a_block_are_lost_in_all(tokens: Dataset) -> None:
+    for block_size in (1, 7, 128):
+        assert count_tokens(tokens) - count_tokens(chunk(tokens, block_size)) < block_size
+
+
+def test_blocks_of_one_piece_share_their_memory_with_the_tokens(tokens: Dataset) -> None:
+    [(start, end)] = addresses(arrow_column(tokens))
+    blocks = chunk(tokens, 16)
+    for name in ("input_ids", "labels"):
+        for first, last in addresses(arrow_column(blocks, name)):
+            assert start <= first <= last <= end
+
+
+def test_of_many_pieces_only_the_blocks_across_a_seam_are_copied(tokens: Dataset) -> None:
+    pieces = [tokens.select(range(start, start + 8)).flatten_indices() for start in (0, 8, 16)]
+    joined = concatenate_datasets(pieces)
+    memory = addresses(arrow_column(joined))
+    blocks = arrow_column(chunk(joined, 16))
+    copied = [
+        piece
+        for piece, (first, last) in zip(blocks.chunks, addresses(blocks), strict=True)
+        if not any(start <= first <= last <= end for start, end in memory)
+    ]
+    assert len(memory) == 3
+    assert sum(map(len, copied)) <= 2
+
+
+def test_labels_take_no_memory_of_their_own(tokens: Dataset) -> None:
+    blocks = chunk(tokens, 16)
+    assert addresses(arrow_column(blocks, "labels")) == addresses(arrow_column(blocks, "input_ids"))
+
+
+def test_a_dataset_dict_is_cut_side_by_side(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> None:
+    tokens = tokenize(texts, tokenizer)
+    blocks = chunk(tokens, 16)
+    assert isinstance(blocks, DatasetDict)
+    assert {side: rows["input_ids"][:] for side, rows in blocks.items()} == {
+        side: chunk(rows, 16)["input_ids"][:] for side, rows in tokens.items()
+    }
+
+
+def test_chunk_refuses_blocks_longer_than_the_context_even_of_a_dataset_dict(tokens: Dataset) -> None:
+    for rows in (tokens, DatasetDict(train=tokens)):
+        with pytest.raises(ValueError, match=r"block_size 64 .* context of 32"):
+            chunk(rows, 64, context=32)
+
+
+def test_chunk_says_how_many_tokens_there_are_where_they_fill_no_block(tokens: Dataset) -> None:
+    few = tokens.select([0])
+    with pytest.raises(ValueError, match=rf"1 rows hold {count_tokens(few)} tokens.* one block of 128.* more rows or"):
+        chunk(few, 128)
+
+
+def test_exactly_one_block_of_tokens_gives_one_block() -> None:
+    tokens = Dataset.from_dict({"input_ids": [[1, 2], [], [3, 4]]})
+    assert chunk(tokens, 4)["input_ids"][:] == [[1, 2, 3, 4]]
+
+
+def test_blocks_survive_a_round_trip_through_the_disk(tokens: Dataset, tmp_path: object) -> None:
+    blocks = chunk(tokens, 16)
+    blocks.save_to_disk(f"{tmp_path}/blocks")
+    assert Dataset.load_from_disk(f"{tmp_path}/blocks")["labels"][:] == blocks["labels"][:]
+
+
+def test_blocks_can_be_shuffled_selected_and_split_like_any_dataset(tokens: Dataset) -> None:
+    blocks = chunk(tokens, 16)
+    whole = blocks["input_ids"][:]
+    assert sorted(blocks.shuffle(seed=1)["input_ids"][:]) == sorted(whole)
+    assert blocks.select([3, 1])["labels"][:] == [whole[3], whole[1]]
+    assert sum(map(len, blocks.train_test_split(0.25, seed=1).values())) == len(whole)

@@ -1,0 +1,66 @@
+"""The course runner: it executes in order, shows what was found, and stops at what fails."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from clmkit.__main__ import main
+from clmkit.course import NotebookResult, format_table, run_course
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+def write_notebook(path: Path, *sources: str) -> None:
+    cells = [new_markdown_cell("# A title"), *(new_code_cell(source) for source in sources)]
+    cells[-1].metadata["tags"] = ["result"]
+    nbformat.write(new_notebook(cells=cells), path)
+
+
+def test_notebooks_run_in_order_in_one_folder_and_leave_pages(tmp_path: Path) -> None:
+    source, output = tmp_path / "notebooks", tmp_path / "build"
+    source.mkdir()
+    write_notebook(source / "02_second.ipynb", "print(open('made_by_first').read())")
+    write_notebook(source / "01_first.ipynb", "open('made_by_first', 'w').write('<found>')", "print('made it')")
+    results = run_course(source, output)
+    assert [(result.name, result.showed) for result in results] == [("01_first", "made it"), ("02_second", "<found>")]
+    assert nbformat.read(output / "01_first.ipynb", as_version=4).cells[1].execution_count == 1
+    assert "made it" in (output / "01_first.html").read_text(encoding="utf-8")
+    index = (output / "index.html").read_text(encoding="utf-8")
+    assert '<a href="02_second.html">' in index
+    assert "&lt;found&gt;" in index
+    assert nbformat.read(source / "01_first.ipynb", as_version=4).cells[1].execution_count is None
+
+
+def test_a_failing_notebook_stops_the_run_with_its_name_cell_and_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(tmp_path / "01_broken.ipynb", "ready = True", "raise ValueError('no blocks left')")
+    write_notebook(tmp_path / "02_never.ipynb", "print('never')")
+    status = main(["course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build")])
+    error = capsys.readouterr().err
+    assert status == 1
+    assert "01_broken.ipynb failed in cell 3 of 3" in error
+    assert "ValueError: no blocks left" in error
+    assert (tmp_path / "build" / "01_broken.ipynb").is_file()
+    assert not (tmp_path / "build" / "02_never.ipynb").exists()
+
+
+def test_a_folder_without_notebooks_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["course", "--notebooks", str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_the_table_has_a_line_for_each_thing_shown_and_a_sum() -> None:
+    table = format_table([NotebookResult("05_chunk", 4.4, "603 blocks\n12 left"), NotebookResult("06a", 31.0, "")])
+    assert table.splitlines() == [
+        "05_chunk      4 s  603 blocks",
+        "                   12 left",
+        "06a          31 s  ",
+        "all          35 s",
+    ]

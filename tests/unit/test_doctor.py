@@ -1,0 +1,85 @@
+"""The doctor fails where a step of the course would, and only there."""
+
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from clmkit import doctor
+from clmkit.__main__ import main
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "hub_problem", lambda: "it does not answer")
+
+
+def levels() -> dict[str, str]:
+    return {finding.what: finding.level for finding in doctor.examine()}
+
+
+def test_a_machine_that_can_run_the_quick_track_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0].split(maxsplit=1)[1] for line in lines[:-1]] == [
+        "Python",
+        "Packages",
+        "Kernel python3",
+        "Kernel clmkit-keras",
+        "GPU",
+        "Free disk",
+        "Bundled files",
+        "Hub",
+        "Login",
+    ]
+
+
+def test_no_hub_fails_the_full_track_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels()["Hub"] == "note"
+    monkeypatch.setenv("CLMKIT_TRACK", "full")
+    assert levels()["Hub"] == "FAIL"
+
+
+def test_a_full_disk_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(10, 10, 1e8))
+    assert main(["doctor"]) == 1
+    assert "0.1 GB, and the quick track needs 0.5: make room" in capsys.readouterr().out
+
+
+def test_missing_bundled_files_fail_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "BUNDLED", tmp_path)
+    finding = next(finding for finding in doctor.examine() if finding.what == "Bundled files")
+    assert finding.level == "FAIL"
+    assert "tiny_gpt2/model.safetensors" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "detail"),
+    [
+        ("no-such-package==1.0", "FAIL", "no-such-package is missing"),
+        ("pytest==1.0", "note", "pytest is "),
+        ("no-such-package==1.0 ; sys_platform == 'nowhere'", "ok", "0 as in"),
+    ],
+)
+def test_packages_are_held_against_the_lock(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, level: str, detail: str
+) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "main.txt").write_text(line + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    finding = next(finding for finding in doctor.examine() if finding.what == "Packages")
+    assert finding.level == level
+    assert detail in finding.detail
+
+
+def test_a_python_that_is_too_old_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.sys, "version_info", (3, 10, 2, "final", 0))
+    assert levels()["Python"] == "FAIL"
+
+
+def test_a_missing_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.find_kernel_specs", lambda self: {})
+    found = levels()
+    assert found["Kernel python3"] == "FAIL"
+    assert found["Kernel clmkit-keras"] == "note"

@@ -1,0 +1,208 @@
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import EvalPrediction, GPT2LMHeadModel, PreTrainedTokenizerBase
+
+from clmkit.evaluation import Score, TokenAccuracy, compute_token_accuracy, keep_best_token, perplexity, score
+from clmkit.tracks import Track
+from clmkit.training.trainer import build_trainer
+
+
+def loss_by_hand(model: GPT2LMHeadModel, rows: list[list[int]]) -> tuple[float, int]:
+    """Minus the log of each next token's probability, one block and one token at a time."""
+    total, count = 0.0, 0
+    for ids in rows:
+        with torch.no_grad():
+            probabilities = model(torch.tensor([ids])).logits[0].double().softmax(-1)
+        for place in range(len(ids) - 1):
+            total -= math.log(probabilities[place, ids[place + 1]].item())
+            count += 1
+    return total, count
+
+
+@given(st.floats(0, 700))
+def test_perplexity_is_the_exponential_of_the_loss(loss: float) -> None:
+    assert perplexity(loss) == math.exp(loss)
+
+
+def test_perplexity_of_a_loss_of_zero_is_one() -> None:
+    assert perplexity(0) == 1
+
+
+@pytest.mark.parametrize("loss", [710.0, 1e6, 1e308, math.inf])
+def test_perplexity_too_large_for_a_float_is_infinite(loss: float) -> None:
+    assert perplexity(loss) == math.inf
+
+
+@pytest.mark.parametrize("loss", [math.nan, -0.1, -math.inf])
+def test_perplexity_of_what_is_no_loss_is_an_error(loss: float) -> None:
+    with pytest.raises(ValueError, match=r"the loss is .*, so there is no perplexity"):
+        perplexity(loss)
+
+
+def test_perplexity_takes_numbers_of_numpy_and_torch() -> None:
+    assert perplexity(np.float64(2.0)) == perplexity(torch.tensor(2.0).item()) == math.exp(2)
+
+
+def test_a_score_knows_its_mean_loss_and_perplexity() -> None:
+    result = Score(summed_loss=6.0, tokens=3)
+    assert (result.mean_loss, result.perplexity) == (2.0, math.exp(2))
+
+
+def test_score_equals_a_cross_entropy_by_hand(model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    result = score(model, blocks["test"])
+    total, count = loss_by_hand(model, blocks["test"]["input_ids"][:])
+    assert result.tokens == count == len(blocks["test"]) * 31
+    assert result.summed_loss == pytest.approx(total, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 1000])
+def test_score_is_the_same_whatever_the_batch_size(
+    model: GPT2LMHeadModel, blocks: DatasetDict, batch_size: int
+) -> None:
+    rows = blocks["train"].select(range(7))  # no multiple of 3 or 4, so that the last batch is short
+    total, count = loss_by_hand(model, rows["input_ids"][:])
+    result = score(model, rows, batch_size)
+    assert result.tokens == count
+    assert result.summed_loss == pytest.approx(total, rel=1e-5)
+
+
+def test_score_does_not_count_labels_of_minus_100(model: GPT2LMHeadModel) -> None:
+    ids, labels = [5, 6, 7, 8], [5, 6, -100, 8]
+    masked = Dataset.from_dict({"input_ids": [ids], "labels": [labels]})
+    with torch.no_grad():
+        losses = -model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    result = score(model, masked)
+    assert result.tokens == 2
+    assert result.summed_loss == pytest.approx((losses[0, 6] + losses[2, 8]).item(), rel=1e-5)
+
+
+def test_score_switches_dropout_off_and_leaves_the_mode_as_it_was(model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    in_eval_mode = score(model, blocks["test"])
+    assert not model.training
+    assert score(model.train(), blocks["test"]) == in_eval_mode
+    assert model.training
+
+
+def test_score_leaves_the_mode_as_it_was_where_it_fails(broken_model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    outside = Dataset.from_dict({"input_ids": [[0, 9999]], "labels": [[0, 9999]]})
+    for rows, error in ((blocks["test"], ValueError), (outside, IndexError)):
+        broken_model.train()
+        with pytest.raises(error):
+            score(broken_model, rows)
+        assert broken_model.training
+
+
+def test_score_leaves_no_gradients(model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    score(model, blocks["test"])
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_score_counts_the_batches_without_a_finite_loss(broken_model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    with pytest.raises(ValueError, match=r"3 of 3 batches have a loss that is not finite"):
+        score(broken_model, blocks["train"].select(range(9)), batch_size=4)
+
+
+def test_score_counts_only_the_batches_that_are_bad(model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    rows = blocks["train"].select(range(4))
+    bad_token = next(iter(set(rows[3]["input_ids"]) - set(sum(rows[:3]["input_ids"], []))))  # noqa: RUF017
+    with torch.no_grad():
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())  # untie it from the input
+        model.transformer.wte.weight[bad_token] = torch.nan
+    with pytest.raises(ValueError, match=r"1 of 4 batches"):
+        score(model, rows, batch_size=1)
+
+
+def test_score_of_no_blocks_is_an_error(model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
+    with pytest.raises(ValueError, match="no blocks"):
+        score(model, blocks["test"].select([]))
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels"), [([[5], [6]], [[5], [6]]), ([[5, 6, 7]], [[5, -100, -100]])], ids=["one token", "masked"]
+)
+def test_score_of_blocks_that_predict_nothing_is_an_error(
+    model: GPT2LMHeadModel, ids: list[list[int]], labels: list[list[int]]
+) -> None:
+    with pytest.raises(ValueError, match="no token is predicted"):
+        score(model, Dataset.from_dict({"input_ids": ids, "labels": labels}))
+
+
+def test_trainer_evaluate_gives_the_mean_loss_of_score(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    # A Trainer that does not know that the labels get shifted divides the loss of 31 predictions by 32. As many blocks
+    # as one batch holds, since the Trainer's mean of batch means weighs a short last batch too heavily.
+    eight = DatasetDict(train=blocks["train"], test=blocks["train"].select(range(8)))
+    trainer = build_trainer(quick, model, eight, tokenizer)
+    assert trainer.args.per_device_eval_batch_size == 8
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(score(model, eight["test"]).mean_loss, rel=1e-5)
+
+
+def test_the_loss_that_the_trainer_trains_with_is_the_mean_loss_of_score(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop"):
+        setattr(model.config, name, 0.0)
+    model = GPT2LMHeadModel(model.config)
+    eight = DatasetDict(train=blocks["train"].select(range(8)), test=blocks["test"])
+    expected = score(model, eight["train"]).mean_loss
+    trainer = build_trainer(quick, model, eight, tokenizer, logging_steps=1, eval_strategy="no", save_strategy="no")
+    trainer.train()
+    # The log rounds to four significant digits; 31 instead of 32 would be off by 3 in 100.
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_token_accuracy_compares_each_guess_with_the_next_label() -> None:
+    guesses = [[2, 3, 9, 0], [7, 7, 7, 7]]
+    labels = [[1, 2, 3, 4], [7, 7, 8, 7]]
+    assert TokenAccuracy().compute(predictions=guesses, references=labels) == {"token_accuracy": 4 / 6}
+
+
+def test_token_accuracy_does_not_count_labels_of_minus_100() -> None:
+    result = TokenAccuracy().compute(predictions=np.array([[2, 9, 9]]), references=np.array([[1, 2, -100]]))
+    assert result == {"token_accuracy": 1.0}
+
+
+def test_token_accuracy_without_a_label_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no label to compare with"):
+        TokenAccuracy().compute(predictions=[[1, 2]], references=[[1, -100]])
+
+
+def test_token_accuracy_collects_batches_as_any_metric_does() -> None:
+    metric = TokenAccuracy()
+    metric.add_batch(predictions=[[2, 0]], references=[[1, 2]])
+    metric.add_batch(predictions=[[2, 0]], references=[[1, 3]])
+    assert metric.compute() == {"token_accuracy": 0.5}
+
+
+@pytest.mark.parametrize("wrap", [lambda logits: logits, lambda logits: (logits, "past")], ids=["tensor", "tuple"])
+def test_keep_best_token_keeps_one_id_a_position(wrap: Any) -> None:
+    logits = torch.tensor([[[0.1, 0.9, 0.0], [2.0, 1.0, -1.0]]])
+    kept = keep_best_token(wrap(logits), torch.zeros(1, 2))
+    assert kept.dtype == torch.int64
+    assert kept.tolist() == [[1, 0]]
+
+
+def test_compute_token_accuracy_reads_what_the_trainer_passes() -> None:
+    prediction = EvalPrediction(predictions=np.array([[2, 3, 0]]), label_ids=np.array([[1, 2, 4]]))
+    assert compute_token_accuracy(prediction) == {"token_accuracy": 0.5}
+
+
+def test_the_trainer_reports_the_token_accuracy(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    trainer = build_trainer(dataclasses.replace(quick, epochs=1), model, blocks, tokenizer)
+    trainer.preprocess_logits_for_metrics = keep_best_token
+    trainer.compute_metrics = compute_token_accuracy
+    ids = torch.tensor(blocks["test"]["input_ids"][:])
+    with torch.no_grad():
+        right = model(ids).logits.argmax(-1)[:, :-1] == ids[:, 1:]
+    assert trainer.evaluate()["eval_token_accuracy"] == pytest.approx(right.float().mean().item())

@@ -1,0 +1,215 @@
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
+
+from clmkit.generation import check_sampling, generate_text, next_token_probabilities
+from clmkit.tracks import BUNDLED
+
+PROMPT = "The sky is blue because"
+ALL = 4096
+
+
+@pytest.fixture
+def trained(tokenizer: PreTrainedTokenizerBase) -> GPT2LMHeadModel:
+    """The bundled model, whose next tokens are not all equally likely."""
+    return AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
+
+
+def probabilities_by_hand(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    with torch.no_grad():
+        return model(**tokenizer(PROMPT, return_tensors="pt")).logits[0, -1].softmax(-1)
+
+
+def test_greedy_is_deterministic_whatever_the_seed(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    texts = {
+        generate_text(model, tokenizer, PROMPT, max_new_tokens=12, do_sample=False, seed=seed) for seed in (1, 2, 3)
+    }
+    assert len(texts) == 1
+
+
+def test_greedy_takes_the_most_probable_token_each_time(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    ids = tokenizer(PROMPT)["input_ids"]
+    for _ in range(6):
+        with torch.no_grad():
+            ids.append(trained(torch.tensor([ids])).logits[0, -1].argmax().item())
+    text = generate_text(trained, tokenizer, PROMPT, max_new_tokens=6, do_sample=False)
+    assert text == tokenizer.decode(ids, skip_special_tokens=True)
+
+
+def test_greedy_ignores_the_sampling_arguments(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    plain = generate_text(model, tokenizer, PROMPT, max_new_tokens=5, do_sample=False)
+    assert generate_text(model, tokenizer, PROMPT, max_new_tokens=5, do_sample=False, temperature=0, top_k=1) == plain
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    first, again, other = (
+        generate_text(model, tokenizer, PROMPT, max_new_tokens=20, top_k=0, top_p=1.0, seed=seed) for seed in (7, 7, 8)
+    )
+    assert first == again != other
+
+
+def test_the_text_begins_with_the_prompt_and_has_at_most_the_new_tokens_asked_for(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    text = generate_text(model, tokenizer, PROMPT, max_new_tokens=7, do_sample=False)
+    assert text.startswith(PROMPT)
+    prompt_length = len(tokenizer(PROMPT)["input_ids"])
+    assert prompt_length < len(tokenizer(text)["input_ids"]) <= prompt_length + 7
+
+
+def test_sampling_of_the_most_probable_token_alone_is_greedy(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    greedy = generate_text(trained, tokenizer, PROMPT, max_new_tokens=8, do_sample=False)
+    assert generate_text(trained, tokenizer, PROMPT, max_new_tokens=8, top_k=1) == greedy
+    assert generate_text(trained, tokenizer, PROMPT, max_new_tokens=8, top_p=1e-6) == greedy
+    assert generate_text(trained, tokenizer, PROMPT, max_new_tokens=8, temperature=1e-4) == greedy
+
+
+def test_an_eos_token_ends_the_text_and_is_not_shown(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    hidden = 32
+    with torch.no_grad():  # of all tokens, eos_token alone has a positive logit, after any prompt
+        model.lm_head.weight = torch.nn.Parameter(torch.zeros(len(tokenizer), hidden))
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.fill_(1.0)
+        model.lm_head.weight[tokenizer.eos_token_id] = 1.0
+    assert generate_text(model, tokenizer, PROMPT, max_new_tokens=50, do_sample=False) == PROMPT
+
+
+def test_a_prompt_that_fills_the_context_with_the_new_tokens_is_taken(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    prompt = tokenizer.decode(tokenizer("sky " * 600)["input_ids"][:508])
+    assert len(tokenizer(prompt)["input_ids"]) == 508
+    assert generate_text(model, tokenizer, prompt, max_new_tokens=4, do_sample=False).startswith(prompt)
+    with pytest.raises(ValueError, match=r"508 tokens and 5 more are to come.*context holds 512"):
+        generate_text(model, tokenizer, prompt, max_new_tokens=5)
+
+
+def test_a_model_left_in_training_mode_continues_as_in_evaluation_mode(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    # The random model has GPT-2's dropout of 0.1, as DistilGPT2 has.
+    text = generate_text(model, tokenizer, PROMPT, max_new_tokens=20, do_sample=False)
+    best = next_token_probabilities(model, tokenizer, PROMPT)
+    model.train()
+    assert generate_text(model, tokenizer, PROMPT, max_new_tokens=20, do_sample=False) == text
+    assert next_token_probabilities(model, tokenizer, PROMPT) == best
+
+
+def test_generating_causes_no_warning(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, capfd: pytest.CaptureFixture[str]
+) -> None:
+    generate_text(model, tokenizer, PROMPT, max_new_tokens=3)
+    generate_text(model, tokenizer, PROMPT, max_new_tokens=3, do_sample=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_next_token_probabilities_are_the_models_own(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    expected = probabilities_by_hand(trained, tokenizer).topk(10)
+    shown = next_token_probabilities(trained, tokenizer, PROMPT)
+    assert [token for token, _ in shown] == [tokenizer.decode([token]) for token in expected.indices.tolist()]
+    assert [probability for _, probability in shown] == pytest.approx(expected.values.tolist(), rel=1e-5)
+
+
+def test_next_token_probabilities_add_up_to_one_and_come_in_descending_order(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    shown = [p for _, p in next_token_probabilities(trained, tokenizer, PROMPT, show=ALL)]
+    assert len(shown) == ALL
+    assert sum(shown) == pytest.approx(1, abs=1e-5)
+    assert shown == sorted(shown, reverse=True)
+
+
+def test_next_token_probabilities_show_no_more_tokens_than_there_are(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    assert len(next_token_probabilities(model, tokenizer, PROMPT, show=ALL + 1)) == ALL
+    assert len(next_token_probabilities(model, tokenizer, PROMPT, show=3)) == 3
+
+
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_top_k_leaves_k_tokens(trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, k: int) -> None:
+    kept = [p for _, p in next_token_probabilities(trained, tokenizer, PROMPT, top_k=k, show=ALL) if p > 0]
+    everything = probabilities_by_hand(trained, tokenizer).topk(k).values
+    assert kept == pytest.approx((everything / everything.sum()).tolist(), rel=1e-4)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.95])
+def test_top_p_leaves_the_fewest_tokens_that_add_up_to_p(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, p: float
+) -> None:
+    kept = [q for _, q in next_token_probabilities(trained, tokenizer, PROMPT, top_p=p, show=ALL) if q > 0]
+    sorted_sums = probabilities_by_hand(trained, tokenizer).sort(descending=True).values.cumsum(0)
+    assert len(kept) == int((sorted_sums < p).sum()) + 1
+    assert sum(kept) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_low_temperature_favours_the_best_token_and_a_high_one_evens_out(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    best, second = (
+        [next_token_probabilities(trained, tokenizer, PROMPT, temperature=t)[place][1] for t in (0.3, 1.0, 3.0)]
+        for place in (0, 1)
+    )
+    assert best[0] > best[1] > best[2]
+    assert best[0] / second[0] > best[1] / second[1] > best[2] / second[2] > 1
+
+
+def test_temperature_is_applied_before_top_p(trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    with torch.no_grad():
+        logits = trained(**tokenizer(PROMPT, return_tensors="pt")).logits[0, -1]
+    sums = (logits / 2).softmax(-1).sort(descending=True).values.cumsum(0)
+    shown = next_token_probabilities(trained, tokenizer, PROMPT, temperature=2.0, top_p=0.5, show=ALL)
+    assert sum(p > 0 for _, p in shown) == int((sums < 0.5).sum()) + 1
+
+
+def test_generate_draws_only_tokens_that_the_probabilities_leave(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    shown = next_token_probabilities(trained, tokenizer, PROMPT, temperature=1.5, top_k=20, top_p=0.9, show=ALL)
+    allowed = {token for token, probability in shown if probability > 0}
+    drawn = {
+        generate_text(
+            trained, tokenizer, PROMPT, max_new_tokens=1, temperature=1.5, top_k=20, top_p=0.9, seed=seed
+        ).removeprefix(PROMPT)
+        for seed in range(12)
+    }
+    assert len(drawn) > 1
+    assert drawn <= allowed
+
+
+def test_check_sampling_takes_what_switches_each_argument_off() -> None:
+    assert check_sampling(1.0, 0, 1.0) is None
+    assert check_sampling(0.1, 50, 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 0, 1), "temperature must be above 0, not 0"),
+        ((float("nan"), 0, 1), "temperature must be above 0, not nan"),
+        ((1, -1, 1), "top_k must be a whole number of 0 or more .*, not -1"),
+        ((1, 2.5, 1), "top_k must be a whole number of 0 or more .*, not 2.5"),
+        ((1, 0, 0), "top_p must be above 0 and at most 1 .*, not 0"),
+        ((1, 0, 1.5), "top_p must be above 0 and at most 1 .*, not 1.5"),
+        ((1, 0, float("nan")), "top_p must be above 0 and at most 1 .*, not nan"),
+    ],
+)
+def test_check_sampling_refuses_the_rest(arguments: tuple[float, int, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_sampling(*arguments)
+
+
+def test_generation_works_with_a_tokenizer_without_pad_token(model: GPT2LMHeadModel) -> None:
+    own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    own.pad_token = None
+    assert generate_text(model, own, PROMPT, max_new_tokens=2).startswith(PROMPT)

@@ -1,0 +1,100 @@
+import re
+from collections import Counter
+from itertools import chain
+
+import pytest
+from datasets import Dataset
+
+from clmkit.eli5 import ELI5_FEATURES, join_answers, load_local, split_rows
+from clmkit.tracks import BUNDLED
+
+# Those of ELI5-Category.
+CATEGORIES = {
+    "Biology",
+    "Chemistry",
+    "Culture",
+    "Earth Science",
+    "Economics",
+    "Engineering",
+    "Mathematics",
+    "Other",
+    "Physics",
+    "Psychology",
+    "Technology",
+}
+
+
+@pytest.fixture(scope="module")
+def sample() -> Dataset:
+    return load_local(BUNDLED / "eli5_sample.jsonl")
+
+
+@pytest.fixture(scope="module")
+def answers(sample: Dataset) -> list[str]:
+    return list(chain.from_iterable(row["text"] for row in sample["answers"]))
+
+
+def test_the_sample_has_the_hubs_columns_and_types(sample: Dataset) -> None:
+    assert sample.features == ELI5_FEATURES
+    assert sample.column_names == list(ELI5_FEATURES)
+
+
+def test_the_sample_has_300_questions_800_answers_and_45_000_words(sample: Dataset, answers: list[str]) -> None:
+    assert len(sample) >= 300
+    assert len(answers) >= 800
+    assert sum(len(answer.split()) for answer in answers) >= 45_000
+
+
+def test_every_answer_has_30_to_200_words(answers: list[str]) -> None:
+    lengths = [len(answer.split()) for answer in answers]
+    assert min(lengths) >= 30
+    assert max(lengths) <= 200
+
+
+def test_the_sample_has_all_eleven_categories(sample: Dataset) -> None:
+    assert set(sample["category"]) == CATEGORIES
+
+
+def test_hardly_any_eight_words_in_a_row_come_twice(answers: list[str]) -> None:
+    # Text of templates would give a perplexity of next to nothing, and teach nothing about language.
+    counts: Counter[tuple[str, ...]] = Counter()
+    for answer in answers:
+        words = re.findall(r"[\w']+", answer.lower())
+        counts.update(zip(*(words[shift:] for shift in range(8)), strict=False))
+    repeated = sum(count for count in counts.values() if count > 1)
+    assert repeated < 0.01 * counts.total()
+
+
+def test_no_sentence_comes_twice(answers: list[str]) -> None:
+    sentences = Counter(
+        sentence.strip().lower() for answer in answers for sentence in re.split(r"(?<=[.!?])\s+", answer)
+    )
+    assert [sentence for sentence, count in sentences.items() if count > 1] == []
+
+
+def test_no_title_or_answer_comes_twice(sample: Dataset, answers: list[str]) -> None:
+    assert len(set(sample["title"])) == len(sample)
+    assert len(set(answers)) == len(answers)
+
+
+def test_ids_are_unique(sample: Dataset) -> None:
+    questions = sample["q_id"][:]
+    ids = list(chain.from_iterable(row["a_id"] for row in sample["answers"]))
+    assert len(set(questions)) == len(questions)
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_row_is_whole_and_its_scores_descend(sample: Dataset) -> None:
+    for row in sample:
+        fields = row["answers"]
+        assert len(fields["text"]) >= 1
+        assert len({len(values) for values in fields.values()}) == 1
+        assert fields["score"] == sorted(fields["score"], reverse=True)
+        assert row["title"].strip()
+        assert row["subreddit"] == "explainlikeimfive"
+
+
+def test_the_sample_goes_through_split_and_join(sample: Dataset, answers: list[str]) -> None:
+    texts = join_answers(split_rows(sample))
+    words = sum(len(text.split()) for side in texts.values() for text in side["text"])
+    assert words == sum(len(answer.split()) for answer in answers)

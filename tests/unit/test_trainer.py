@@ -1,0 +1,234 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerBase,
+    default_data_collator,
+)
+
+from clmkit.chunking import chunk
+from clmkit.eli5 import join_answers, load_local, split_rows
+from clmkit.evaluation import score
+from clmkit.tokenization import tokenize
+from clmkit.tracks import Track
+from clmkit.training import trainer as trainer_module
+from clmkit.training.trainer import (
+    LossHistory,
+    build_trainer,
+    check_output_dir,
+    find_or_train,
+    hardware_arguments,
+    loss_history,
+    prepare_blocks,
+)
+
+
+@pytest.fixture
+def small(quick: Track, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path) -> Track:
+    """The quick track with a random model of one layer to start from."""
+    model.save_pretrained(tmp_path / "random")
+    tokenizer.save_pretrained(tmp_path / "random")
+    return dataclasses.replace(quick, model=str(tmp_path / "random"))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return AutoModelForCausalLM.from_pretrained(folder).state_dict()
+
+
+def test_a_cpu_trains_in_float32_without_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert hardware_arguments() == {"bf16": False, "dataloader_pin_memory": False}
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_gpu_trains_in_bfloat16_only_where_it_computes_in_it_itself(
+    monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    # An old GPU emulates bfloat16, and says that it supports it unless it is asked not to count that.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert hardware_arguments() == {"bf16": native, "dataloader_pin_memory": True}
+
+
+def test_check_output_dir_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
+    folder = check_output_dir(tmp_path / "a" / "b")
+    assert folder == tmp_path / "a" / "b"
+    assert list(folder.iterdir()) == []
+    assert check_output_dir(str(folder)) == folder
+
+
+def test_check_output_dir_leaves_what_is_in_the_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("x")
+    check_output_dir(tmp_path)
+    assert (tmp_path / "kept").read_text() == "x"
+
+
+def test_build_trainer_takes_the_guides_arguments_and_the_tracks(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    trainer = build_trainer(dataclasses.replace(quick, epochs=2, learning_rate=1e-3), model, blocks, tokenizer)
+    arguments = trainer.args
+    assert arguments.eval_strategy == arguments.save_strategy == "epoch"
+    assert (arguments.num_train_epochs, arguments.learning_rate, arguments.weight_decay) == (2, 1e-3, 0.01)
+    assert arguments.per_device_train_batch_size == arguments.per_device_eval_batch_size == 8
+    assert (arguments.logging_steps, arguments.save_total_limit) == (0.05, 1)
+    assert arguments.output_dir == quick.output_dir
+    assert not arguments.push_to_hub
+    assert arguments.report_to == []
+    assert trainer.data_collator is default_data_collator
+    assert trainer.processing_class is tokenizer
+    assert trainer.train_dataset is blocks["train"]
+    assert trainer.eval_dataset is blocks["test"]
+
+
+def test_arguments_of_the_caller_win(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    trainer = build_trainer(
+        quick, model, blocks, tokenizer, learning_rate=0.5, max_steps=3, output_dir=str(tmp_path / "other")
+    )
+    assert (trainer.args.learning_rate, trainer.args.max_steps) == (0.5, 3)
+    assert trainer.args.output_dir == str(tmp_path / "other")
+    assert not Path(quick.output_dir).exists()
+
+
+def test_labels_reach_the_model_as_they_are_eos_included(
+    quick: Track, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    # DataCollatorForLanguageModeling with pad_token = eos_token would turn each eos into -100.
+    ids = [[5, tokenizer.eos_token_id, 6, tokenizer.eos_token_id]] * 8
+    rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
+    trainer = build_trainer(quick, model, DatasetDict(train=rows, test=rows), tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert batch["labels"].tolist() == batch["input_ids"].tolist() == ids
+
+
+def test_blocks_longer_than_the_context_are_refused_before_a_folder_is_made(
+    quick: Track, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    rows = Dataset.from_dict({name: [[1] * 600] for name in ("input_ids", "labels")})
+    with pytest.raises(ValueError, match=r"blocks of 600 tokens .* context of 512"):
+        build_trainer(quick, model, DatasetDict(train=rows, test=rows), tokenizer)
+    assert not Path(quick.output_dir).exists()
+
+
+def test_training_lowers_the_loss_and_logs_twenty_lines_in_a_short_run(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    before = score(model, blocks["test"]).mean_loss
+    trainer = build_trainer(
+        dataclasses.replace(quick, epochs=8, learning_rate=1e-2), model, blocks, tokenizer, save_strategy="no"
+    )
+    trainer.train()
+    history = loss_history(trainer.state.log_history)
+    assert score(model, blocks["test"]).mean_loss < before - 1
+    assert history.test[-1][1] < history.test[0][1]
+    assert [step for step, _ in history.test] == [5 * epoch for epoch in range(1, 9)]
+    assert len(history.train) >= 20
+
+
+def test_the_tokenizer_is_saved_with_the_model_and_with_every_checkpoint(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    trainer = build_trainer(quick, model, blocks, tokenizer)
+    trainer.train()
+    trainer.save_model()
+    folder = Path(quick.output_dir)
+    checkpoints = list(folder.glob("checkpoint-*"))
+    assert len(checkpoints) == 1
+    for place in (folder, *checkpoints):
+        saved = AutoTokenizer.from_pretrained(place)
+        assert len(saved) == len(tokenizer)
+        assert saved("Why is the sky blue?")["input_ids"] == tokenizer("Why is the sky blue?")["input_ids"]
+    loaded = weights(folder)
+    assert loaded.keys() == model.state_dict().keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_the_same_seed_gives_bit_equal_weights_and_another_gives_others(
+    small: Track, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    results = []
+    for seed in (1, 1, 2):
+        model = AutoModelForCausalLM.from_pretrained(small.model)
+        build_trainer(
+            small, model, blocks, tokenizer, seed=seed, max_steps=3, eval_strategy="no", save_strategy="no"
+        ).train()
+        results.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+
+
+def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    prepared = prepare_blocks(quick, tokenizer, 64)
+    texts = join_answers(split_rows(load_local(quick.data, quick.rows)))
+    by_hand = chunk(tokenize(texts, tokenizer), 64)
+    assert {side: rows["labels"][:] for side, rows in prepared.items()} == {
+        side: rows["labels"][:] for side, rows in by_hand.items()
+    }
+    assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
+
+
+def test_find_or_train_trains_and_saves_what_is_missing_and_then_finds_it(
+    small: Track, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = find_or_train(small)
+    assert folder == Path(small.output_dir)
+    assert f"No tuned model in {folder.as_posix()} yet: training it now" in capsys.readouterr().out
+    assert not torch.equal(
+        weights(folder)["transformer.wte.weight"], weights(Path(small.model))["transformer.wte.weight"]
+    )
+    assert len(AutoTokenizer.from_pretrained(folder)) == 4096
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(trainer_module, "build_trainer", refuse)
+    monkeypatch.setattr(trainer_module, "prepare_blocks", refuse)
+    assert find_or_train(small) == folder
+    assert capsys.readouterr().out == f"Using the tuned model that is in {folder.as_posix()}\n"
+
+
+def test_find_or_train_does_not_take_half_a_model_for_one(small: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(small.output_dir).mkdir()
+    (Path(small.output_dir) / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
+
+    class Trained(Exception):
+        pass
+
+    def stop(*arguments: object, **options: object) -> None:
+        raise Trained
+
+    monkeypatch.setattr(trainer_module, "build_trainer", stop)
+    with pytest.raises(Trained):
+        find_or_train(small)
+
+
+def test_loss_history_keeps_the_losses_and_their_steps() -> None:
+    log = [
+        {"loss": 5.0, "grad_norm": 1.0, "epoch": 0.5, "step": 1},
+        {"eval_loss": 4.5, "eval_runtime": 0.1, "epoch": 1.0, "step": 2},
+        {"loss": 4.0, "epoch": 1.0, "step": 2},
+        {"train_runtime": 3.0, "train_loss": 4.5, "step": 2},
+    ]
+    assert loss_history(iter(log)) == LossHistory(train=[(1, 5.0), (2, 4.0)], test=[(2, 4.5)])
+    assert loss_history([]) == LossHistory([], [])
+
+
+def test_a_nan_loss_of_a_run_stays_in_its_history(
+    quick: Track, broken_model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    # logging_nan_inf_filter, on by default in Transformers, logs 0.0 in its place.
+    trainer = build_trainer(
+        quick, broken_model, blocks, tokenizer, max_steps=2, logging_steps=1, eval_strategy="no", save_strategy="no"
+    )
+    trainer.train()
+    assert all(math.isnan(loss) for _, loss in loss_history(trainer.state.log_history).train)
