@@ -28,7 +28,7 @@ course: setup ## run every notebook in order; executed copies and an index.html 
 	@$(PY) -m clmkit course
 
 lab: setup ## open JupyterLab on the course
-	@$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+	@$(VENV)/bin/jupyter lab --ServerApp.root_dir=notebooks $(LAB_OPTIONS)
 
 test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "ruff would format the files above: make format"; exit 1; }

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
+import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from tqdm import tqdm
+from traitlets.config import Config
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars into its notebooks.
 HEADLESS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+# Encrypts what passes between the runner and a kernel, which would otherwise print a warning that it is not.
+KERNEL = Config(KernelManager={"transport_encryption": "auto"}) if zmq.has("curve") else Config()
 
 
 class NotebookResult(NamedTuple):
@@ -63,6 +68,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
     ) as bar:
         client = NotebookClient(
             notebook,
+            config=KERNEL,
             timeout=None if os.environ["CLMKIT_TRACK"] == "full" else 600,
             resources={"metadata": {"path": str(output)}},
             on_cell_complete=lambda cell, cell_index: bar.update(cell_index + 1 - bar.n),

@@ -6,6 +6,7 @@ The working folder is a temporary one. What says nothing to a reader is taken ou
 the version of the Python that happened to run.
 """
 
+import base64
 import os
 import sys
 import tempfile
@@ -14,9 +15,10 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from clmkit.course import HEADLESS
+from clmkit.course import HEADLESS, KERNEL
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+PICTURES = {"06a_train_pytorch": "loss_curve.png", "07a_infer_pytorch": "next_token.png"}
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
@@ -30,6 +32,16 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
 
 
+def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Save the first picture of a notebook that the README shows."""
+    if name in PICTURES:
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+        target = NOTEBOOKS / "images" / PICTURES[name]
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(base64.b64decode(pictures[0]))
+
+
 def main(names: list[str]) -> None:
     os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
     os.environ.pop("HF_TOKEN", None)
@@ -38,8 +50,9 @@ def main(names: list[str]) -> None:
             if names and path.stem not in names:
                 continue
             notebook = nbformat.read(path, as_version=4)
-            NotebookClient(notebook, timeout=600, resources={"metadata": {"path": folder}}).execute()
+            NotebookClient(notebook, timeout=600, config=KERNEL, resources={"metadata": {"path": folder}}).execute()
             clean(notebook)
+            keep_picture(notebook, path.stem)
             nbformat.write(notebook, path)
             print(path.name, flush=True)
 
