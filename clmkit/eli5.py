@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
+from clmkit.hub import HUB_ERRORS
 from clmkit.tracks import HUB_DATA, Track, check_data_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict)
@@ -78,7 +79,7 @@ def _load_from_first_source(track: Track) -> Dataset:
     for where, arguments, options in sources:
         try:
             dataset = _to_hub_schema(load_dataset(*arguments, split=first_rows, **options))
-        except Exception as error:  # the clients' own errors share no other base; each is printed and kept
+        except (*HUB_ERRORS, RuntimeError, DatasetGenerationError) as error:
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             problems.append(f"{where}: {first_line}")
             print(f"Not from {problems[-1]}")

@@ -1,8 +1,13 @@
 """Who is logged in to the Hugging Face Hub, said in one sentence."""
 
 from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import HfHubHTTPError
 
 from clmkit.tracks import hub_problem
+
+# What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
+# HfHubHTTPError, and a page of HTML in place of JSON is a ValueError.
+HUB_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
 
 
 def login_status() -> str:
@@ -21,7 +26,7 @@ def login_status() -> str:
         return f"There is a token, but it can't be checked now: {problem}. {without}"
     try:
         account = HfApi().whoami()
-    except Exception as error:  # the clients of huggingface_hub 0.36 and 2.4 share no other base
+    except HUB_ERRORS as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status not in (401, 403):
             reason = f"the Hub answers with status {status}" if status else f"{type(error).__name__}: {error}"

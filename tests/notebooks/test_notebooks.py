@@ -93,6 +93,17 @@ def test_local_links_lead_to_files(path: Path) -> None:
     assert all((path.parent / target).is_file() for target in targets), targets
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_numbers_said_to_be_on_this_page_are(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    shown = " ".join(str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs)
+    for sentence in re.findall(r"[^.:]*\bon this page\b.*?\.(?=\s|$)", prose, flags=re.IGNORECASE):
+        for number in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?!\d| %)", sentence):
+            assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", shown), f"{number}: {sentence}"
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_and_gives_what_it_shows(path: Path, workspace: Path) -> None:

@@ -45,6 +45,12 @@ def test_the_sample_has_300_questions_800_answers_and_45_000_words(sample: Datas
     assert sum(len(answer.split()) for answer in answers) >= 45_000
 
 
+def test_the_card_states_these_figures(sample: Dataset, answers: list[str]) -> None:
+    words = sum(len(answer.split()) for answer in answers)
+    card = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    assert f"{len(sample):,} questions with {len(answers):,} answers ({words:,} words)" in card
+
+
 def test_every_answer_has_30_to_200_words(answers: list[str]) -> None:
     lengths = [len(answer.split()) for answer in answers]
     assert min(lengths) >= 30
