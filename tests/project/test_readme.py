@@ -1,6 +1,8 @@
 """What the README and the cards say can be done, and what they link to exists."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +31,27 @@ def test_every_make_target_named_in_the_readme_is_listed_by_make_help() -> None:
     named = set(re.findall(r"make ([a-z-]+)(?=\s{2,}#|`)", README))
     assert {"course", "test", "lab", "doctor", "help"} <= named
     assert named <= targets | {"help"}
+
+
+def test_setup_runs_once_and_again_when_the_lock_changes(tmp_path: Path) -> None:
+    (tmp_path / "requirements").mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements/main.txt"):
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    def planned() -> str:
+        # Without what a make around this test hands down: -n alone decides.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        command = ["make", "-n", "setup"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert "pip install" in planned()
+    (stamp,) = re.findall(r"touch (\S+)", planned())
+    (tmp_path / stamp).parent.mkdir()
+    (tmp_path / stamp).touch()
+    assert "pip install" not in planned()
+    with (tmp_path / "requirements" / "main.txt").open("a") as lock:
+        lock.write("one-more==1.0\n")
+    assert "pip install" in planned()
 
 
 def test_the_first_lines_hold_the_two_commands_and_a_picture() -> None:
