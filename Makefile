@@ -53,8 +53,9 @@ lock: setup ## compile requirements/main.txt anew from pyproject.toml
 	    | grep -Ev '^(cuda|nvidia|triton)' > $(LOCK).new
 	@mv $(LOCK).new $(LOCK)
 
-tiny-model: setup ## train the bundled tiny GPT-2 again (about an hour on two cores)
-	@$(PY) -m clmkit.bundled.make_tiny_gpt2 --output clmkit/bundled/tiny_gpt2
+tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or two on two cores)
+	@$(PY) -m clmkit.bundled.make_tiny_gpt2 --output build/tiny_gpt2
+	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 
 clean: ## remove what the commands made, but for .venv
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info
