@@ -62,6 +62,16 @@ def run_course(notebooks: Path, output: Path) -> list[NotebookResult]:
 
 def _run_notebook(path: Path, output: Path) -> NotebookResult:
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # or a run that fails would keep an earlier run's results after the failure
+            cell.outputs, cell.execution_count = [], None
+    reached = 0
+
+    def on_cell_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        nonlocal reached
+        reached = cell_index + 1
+        bar.update(cell_index - bar.n)
+
     start = time.perf_counter()
     with tqdm(
         total=len(notebook.cells), desc=path.stem, unit="cell", leave=False, disable=not sys.stderr.isatty()
@@ -71,25 +81,20 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             config=KERNEL,
             timeout=None if os.environ["CLMKIT_TRACK"] == "full" else 600,
             resources={"metadata": {"path": str(output)}},
-            on_cell_complete=lambda cell, cell_index: bar.update(cell_index + 1 - bar.n),
+            on_cell_start=on_cell_start,
         )
         try:
             client.execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            raise RuntimeError(_describe_failure(path, notebook, error)) from error
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+            message = f"{path.name} failed in cell {reached} of {len(notebook.cells)}:\n{plain}"
+            raise RuntimeError(message) from error
         finally:
             seconds = time.perf_counter() - start
             nbformat.write(notebook, output / path.name)
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     (output / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
     return NotebookResult(path.stem, seconds, _what_it_showed(notebook))
-
-
-def _describe_failure(path: Path, notebook: nbformat.NotebookNode, error: Exception) -> str:
-    executed = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and cell.execution_count]
-    number = executed[-1] if executed else 0
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return f"{path.name} failed in cell {number + 1} of {len(notebook.cells)}:\n{plain}"
 
 
 def _what_it_showed(notebook: nbformat.NotebookNode) -> str:

@@ -51,6 +51,21 @@ def test_a_failing_notebook_stops_the_run_with_its_name_cell_and_error(
     assert not (tmp_path / "build" / "02_never.ipynb").exists()
 
 
+def test_the_failing_cell_is_named_in_a_notebook_that_holds_an_earlier_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "01_stale.ipynb"
+    write_notebook(path, "raise ValueError('at once')", "print('not reached')")
+    notebook = nbformat.read(path, as_version=4)
+    for count, cell in enumerate(notebook.cells[1:], start=1):
+        cell.execution_count = count
+        cell.outputs = [nbformat.v4.new_output("stream", text="stale")]
+    nbformat.write(notebook, path)
+    assert main(["course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build")]) == 1
+    assert "01_stale.ipynb failed in cell 2 of 3" in capsys.readouterr().err
+    assert "stale" not in (tmp_path / "build" / "01_stale.ipynb").read_text(encoding="utf-8")
+
+
 def test_a_folder_without_notebooks_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["course", "--notebooks", str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
