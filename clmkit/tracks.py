@@ -130,9 +130,8 @@ def choose_track(
         track = _full(rows, epochs, data)
         what = f"{track.model} on " + (track.data if data else f"{track.rows:,} rows of {track.data}")
         other = "quick"
-    print(
-        f"Track {name}: {what}, because {reason}. {_duration(track, own_data=data is not None)} To change it: choose_track({other!r})."
-    )
+    duration = _duration(track, own_data=data is not None)
+    print(f"Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).")
     return track
 
 

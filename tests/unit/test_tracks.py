@@ -298,3 +298,12 @@ def test_a_track_cannot_be_changed() -> None:
     track: Track = choose_track("quick")
     with pytest.raises(FrozenInstanceError):
         track.rows = 3  # type: ignore[misc]
+
+
+def test_own_data_gets_a_speed_since_its_size_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("text\nA line.\n", encoding="utf-8")
+    choose_track("quick", data=path)
+    printed = capsys.readouterr().out
+    assert "7,000 tokens and epoch" in printed
+    assert "a minute" not in printed
