@@ -1,9 +1,15 @@
 # The course's commands. `make help` lists them.
 PYTHON ?= python3
+KERAS ?= 1# KERAS=0 leaves the Keras kernel and its notebooks out
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/main.txt
-STAMP := $(VENV)/.installed-$(shell cksum < $(LOCK) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+KERAS_PY := .venv-keras/bin/python
+KERAS_LOCK := requirements/keras.txt
+KERNEL := $(VENV)/share/jupyter/kernels/clmkit-keras/kernel.json
+sums = $(shell cksum < $(1) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
+KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 HEADLESS := TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 HF_HUB_DISABLE_PROGRESS_BARS=1
 
 .DEFAULT_GOAL := help
@@ -12,29 +18,43 @@ HEADLESS := TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 HF_HUB_DISABLE_PR
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
 
-setup: $(STAMP) ## set up .venv from the lock (the other commands do this when it is needed)
+setup: $(STAMP) $(if $(filter-out 0,$(KERAS)),$(KERNEL)) ## set up both kernels from their locks (the other commands do this when it is needed)
 
-# The stamp's name holds the sums of the lock and of pyproject.toml: a change of either installs again.
+# The stamps' names hold the sums of the lock and of pyproject.toml: a change of either installs again.
 $(STAMP): $(LOCK) pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "The course needs Python 3.11, 3.12 or 3.13, not %d.%d: make PYTHON=python3.12 ..." % v)'
-	@echo "Setting up $(VENV) from $(LOCK): a few minutes, once"
-	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --disable-pip-version-check -r $(LOCK)
-	@$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --editable .
-	@rm -f $(VENV)/.installed-*
+	$(call install,$(VENV),$(LOCK))
 	@touch $@
 
-course: setup ## run every notebook in order; executed copies and an index.html go to build/course/
-	@$(PY) -m clmkit course
+$(KERAS_STAMP): $(KERAS_LOCK) pyproject.toml
+	$(call install,.venv-keras,$(KERAS_LOCK))
+	@touch $@
+
+# Registered inside .venv, so that this environment's Jupyter finds the kernel and no other one does.
+$(KERNEL): $(STAMP) $(KERAS_STAMP)
+	@JUPYTER_PATH=$(CURDIR)/$(VENV)/share/jupyter $(KERAS_PY) -m ipykernel install --prefix $(VENV) --name clmkit-keras --display-name "Causal LM course (Keras)" \
+	    --env TF_USE_LEGACY_KERAS 1 > /dev/null
+	@touch $@
+
+define install
+@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "The course needs Python 3.11, 3.12 or 3.13, not %d.%d: make PYTHON=python3.12 ..." % v)'
+@echo "Setting up $(1) from $(2): a few minutes, once"
+@test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+@$(1)/bin/python -m pip install --disable-pip-version-check -r $(2)
+@$(1)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+@rm -f $(1)/.installed-*
+endef
+
+course: setup ## run every notebook in order; executed copies and an index.html go to build/course/ (KERAS=0: without the Keras kernel)
+	@$(PY) -m clmkit course $(if $(filter 0,$(KERAS)),--no-keras)
 
 lab: setup ## open JupyterLab on the course
 	@$(VENV)/bin/jupyter lab --ServerApp.root_dir=notebooks $(LAB_OPTIONS)
 
-test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy
+test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "ruff would format the files above: make format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@$(PY) -m pytest
+	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest
 
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
@@ -46,16 +66,20 @@ format: setup ## let ruff format and mend the code
 notebooks: setup ## run the committed notebooks in place, as a change to one requires
 	@$(PY) -m tests.notebooks.execute
 
-lock: setup ## compile requirements/main.txt anew from pyproject.toml
+lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
-	@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml --constraint requirements/constraints.txt \
-	    --extra torch --extra keras-hub --extra lab --extra test --no-header --no-annotate --no-emit-index-url \
-	    | grep -Ev '^(cuda|nvidia|triton)' > $(LOCK).new
-	@mv $(LOCK).new $(LOCK)
+	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra test)
+	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
+
+define compile
+@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml $(2) \
+    --no-header --no-annotate --no-emit-index-url | grep -Ev '^(cuda|nvidia|triton)' > $(1).new
+@mv $(1).new $(1)
+endef
 
 tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or two on two cores)
 	@$(PY) -m clmkit.bundled.make_tiny_gpt2 --output build/tiny_gpt2
 	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 
-clean: ## remove what the commands made, but for .venv
+clean: ## remove what the commands made, but for .venv and .venv-keras
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     course = commands.add_parser("course", help="run every notebook in order and show what each one found")
     course.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="the folder to read them from")
     course.add_argument("--output", type=Path, default=Path("build/course"), help="the folder for executed copies")
+    course.add_argument("--no-keras", action="store_true", help="leave out the notebooks of the Keras kernel")
     options = parser.parse_args(arguments)
     if options.command == "doctor":
         from clmkit.doctor import run_doctor
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     from clmkit.course import format_table, run_course
 
     try:
-        results = run_course(options.notebooks, options.output)
+        results = run_course(options.notebooks, options.output, keras=not options.no_keras)
     except (RuntimeError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1

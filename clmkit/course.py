@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 import nbformat
 import zmq
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
 from tqdm import tqdm
 from traitlets.config import Config
+
+from clmkit.kernels import KERAS_KERNEL
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars into its notebooks.
 HEADLESS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -31,24 +34,32 @@ class NotebookResult(NamedTuple):
     showed: str
 
 
-def run_course(notebooks: Path, output: Path) -> list[NotebookResult]:
-    """Execute the notebooks of a folder in the order of their names, each in a fresh kernel.
+def run_course(notebooks: Path, output: Path, *, keras: bool = True) -> list[NotebookResult]:
+    """Execute the notebooks of a folder in the order of their names, each in a fresh kernel of the kind that it names.
 
     Args:
         notebooks: The folder to read them from; it is not written to.
         output: The folder for the executed copies, the same as HTML pages, and an ``index.html`` that opens them. It
             is also the notebooks' working folder, so what one saves the next one finds.
+        keras: Whether to run the notebooks of the Keras kernel too.
 
     Returns:
         One result a notebook.
 
     Raises:
         FileNotFoundError: If there are no notebooks in the folder.
-        RuntimeError: If a notebook fails; the message has its name, the cell and the error. What was executed is kept.
+        RuntimeError: If a kernel is not there, or a notebook fails; the message has its name, the cell and the error.
+            What was executed is kept.
     """
-    paths = sorted(notebooks.glob("[0-9]*.ipynb"))
-    if not paths:
+    kernels = {path: _kernel(path) for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
+    if not kernels:
         raise FileNotFoundError(f"no numbered notebooks in {notebooks.resolve()}: run this in the course's folder")
+    paths = [path for path, kernel in kernels.items() if keras or kernel != KERAS_KERNEL]
+    if missing := {kernels[path] for path in paths} - set(KernelSpecManager().find_kernel_specs()):
+        raise RuntimeError(
+            f"Jupyter has no kernel {', '.join(sorted(missing))}: make setup, or leave out the notebooks of the Keras "
+            "kernel (make course KERAS=0, python -m clmkit course --no-keras)"
+        )
     output.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("CLMKIT_TRACK", "quick")
     os.environ.update(HEADLESS)
@@ -58,6 +69,10 @@ def run_course(notebooks: Path, output: Path) -> list[NotebookResult]:
         print(f"{results[-1].name}: {results[-1].seconds:.0f} s", flush=True)
         _write_index(results, output)
     return results
+
+
+def _kernel(path: Path) -> str:
+    return str(nbformat.read(path, as_version=4).metadata.get("kernelspec", {}).get("name", "python3"))
 
 
 def _run_notebook(path: Path, output: Path) -> NotebookResult:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from clmkit.tracks import BUNDLED, hub_problem
+from clmkit.kernels import KERAS_KERNEL, start_tensorflow
+from clmkit.tracks import BUNDLED, has_gpu, hub_problem
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
 MIN_FREE_GB = {"quick": 0.5, "full": 5.0}  # full: DistilGPT2, its checkpoints with optimizer state, and the data
@@ -52,7 +53,7 @@ def _required() -> tuple[str, list[str]]:
         if lock.is_file():
             lines = lock.read_text(encoding="utf-8").splitlines()
             return LOCKS[kernel], [line for line in lines if line and line[0] not in "#-"]
-    extras = ("torch", "lab") if kernel == "main" else ("keras",)
+    extras = ("torch", "lab") if kernel == "main" else ("keras", "keras-kernel")
     ranges = importlib.metadata.requires("clmkit") or []
     return "clmkit's ranges", [
         line for line in ranges if "extra ==" not in line or any(f'"{e}"' in line for e in extras)
@@ -84,25 +85,37 @@ def _packages() -> Finding:
 
 
 def _kernels() -> Iterator[Finding]:
+    what = f"Kernel {KERAS_KERNEL}"
+    frozen = (
+        "frozen at transformers 4.52.4, which gets no security fixes: load only models that you trust, as safetensors; "
+        "06c is the way on"
+    )
+    if not importlib.util.find_spec("torch"):
+        yield Finding("note", what, f"this is its Python; {frozen}")
+        return
     if not importlib.util.find_spec("jupyter_client"):
         yield Finding("FAIL", "Kernel python3", "Jupyter is not installed: make setup")
         return
     from jupyter_client.kernelspec import KernelSpecManager
 
-    specs = KernelSpecManager().find_kernel_specs()
+    manager = KernelSpecManager()
+    specs = manager.find_kernel_specs()
     if "python3" in specs:
         yield Finding("ok", "Kernel python3", "registered with Jupyter")
     else:
         yield Finding("FAIL", "Kernel python3", "not registered with Jupyter: make setup")
-    if "clmkit-keras" in specs:
-        yield Finding("ok", "Kernel clmkit-keras", "registered; frozen at transformers 4.52.4, no security fixes")
+    if KERAS_KERNEL not in specs:
+        yield Finding("note", what, "not registered (make setup does it): 06b and 07b need it, nothing else does")
+    elif not Path(python := manager.get_kernel_spec(KERAS_KERNEL).argv[0]).exists():
+        yield Finding("FAIL", what, f"its Python, {python}, is gone: make setup")
     else:
-        yield Finding("note", "Kernel clmkit-keras", "not registered: no notebook of the PyTorch path needs it")
+        yield Finding("note", what, f"registered with Jupyter; {frozen}")
 
 
 def _gpu() -> Finding:
     if not importlib.util.find_spec("torch"):
-        return Finding("note", "GPU", "PyTorch is not in this environment")
+        start_tensorflow(legacy_keras=True)
+        return Finding("ok", "GPU", "TensorFlow sees one") if has_gpu() else Finding("note", "GPU", "none, quick track")
     import torch
 
     if torch.cuda.is_available():

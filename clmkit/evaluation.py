@@ -1,7 +1,7 @@
 """Measure a causal language model: perplexity from summed token losses, and next-token accuracy."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,10 +91,7 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
     import torch
     from transformers import default_data_collator
 
-    if len(blocks) == 0:
-        raise ValueError("there are no blocks to score")
-    losses, tokens = [], 0
-    with evaluation_mode(model):
+    def batch_losses() -> Iterator[tuple[float, int]]:
         for batch in blocks.iter(batch_size):
             rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
             tensors = {name: tensor.to(model.device) for name, tensor in default_data_collator(rows).items()}
@@ -103,17 +100,37 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
             loss = torch.nn.functional.cross_entropy(
                 logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
             )
-            losses.append(loss.item())
-            tokens += int((labels[:, 1:] != -100).sum())
-    bad = sum(not math.isfinite(loss) for loss in losses)
+            yield loss.item(), int((labels[:, 1:] != -100).sum())
+
+    with evaluation_mode(model):
+        return sum_losses(batch_losses())
+
+
+def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
+    """Add up what the batches of an evaluation lost; every framework's ``score`` ends here.
+
+    Args:
+        batch_losses: For each batch the summed loss in nats, and how many tokens were predicted.
+
+    Returns:
+        The summed loss and the number of predicted tokens.
+
+    Raises:
+        ValueError: If there are no batches, no predictions in them, or batches with a loss that is not finite.
+    """
+    pairs = list(batch_losses)
+    if not pairs:
+        raise ValueError("there are no blocks to score")
+    bad = sum(not math.isfinite(loss) for loss, _ in pairs)
     if bad:
         raise ValueError(
-            f"{bad} of {len(losses)} batches have a loss that is not finite: the model's weights or its "
+            f"{bad} of {len(pairs)} batches have a loss that is not finite: the model's weights or its "
             "precision (fp16?) are at fault, and no perplexity would be true"
         )
+    tokens = sum(count for _, count in pairs)
     if tokens == 0:
         raise ValueError("no token is predicted in these blocks: they are one token long, or every label is -100")
-    return Score(math.fsum(losses), tokens)
+    return Score(math.fsum(loss for loss, _ in pairs), tokens)
 
 
 class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types

@@ -9,7 +9,7 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from clmkit.training.trainer import LossHistory
+    from clmkit.training.shared import LossHistory
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (

@@ -1,9 +1,8 @@
 """Fine-tune with PyTorch and Transformers' Trainer."""
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from datasets import DatasetDict
@@ -17,10 +16,9 @@ from transformers import (
     default_data_collator,
 )
 
-from clmkit.chunking import chunk
-from clmkit.eli5 import join_answers, load_eli5, split_rows
-from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
+from clmkit.training import shared
+from clmkit.training.shared import LossHistory, check_output_dir, prepare_blocks
 
 
 def hardware_arguments() -> dict[str, Any]:
@@ -35,23 +33,6 @@ def hardware_arguments() -> dict[str, Any]:
         "bf16": cuda and torch.cuda.is_bf16_supported(including_emulation=False),
         "dataloader_pin_memory": cuda,
     }
-
-
-def check_output_dir(folder: str | Path) -> Path:
-    """Make the folder if need be, and write a file in it, before hours go into a model that could not be saved.
-
-    Raises:
-        OSError: If the folder can't be made or written; the message says why.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(
-            f"the output folder {str(folder)!r} can't be written ({error.strerror}): choose another output_dir"
-        ) from error
-    return folder
 
 
 def build_trainer(
@@ -116,36 +97,21 @@ def build_trainer(
     )
 
 
-def prepare_blocks(track: Track, tokenizer: PreTrainedTokenizerBase, block_size: int = 128) -> DatasetDict:
-    """Notebooks 02 to 05 in one call: load, split, join, tokenize and chunk the track's rows."""
-    texts = join_answers(split_rows(load_eli5(track)))
-    return chunk(tokenize(texts, tokenizer), block_size)
-
-
 def find_or_train(track: Track) -> Path:
     """Find the tuned model that notebook 06a saved, or train it now, and say which.
 
     Returns:
         The model's folder.
     """
-    folder = Path(track.output_dir)
-    if (folder / "config.json").is_file() and (folder / "model.safetensors").is_file():
-        print(f"Using the tuned model that is in {folder.as_posix()}")
-        return folder
-    print(f"No tuned model in {folder.as_posix()} yet: training it now, as 06a_train_pytorch does")
-    tokenizer = AutoTokenizer.from_pretrained(track.model)
-    model = AutoModelForCausalLM.from_pretrained(track.model)
-    trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer)
-    trainer.train()
-    trainer.save_model()
-    return folder
 
+    def train(folder: Path) -> None:
+        tokenizer = AutoTokenizer.from_pretrained(track.model)
+        model = AutoModelForCausalLM.from_pretrained(track.model)
+        trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
+        trainer.train()
+        trainer.save_model()
 
-class LossHistory(NamedTuple):
-    """Losses of a run, each a list of (step, mean loss per token in nats)."""
-
-    train: list[tuple[int, float]]
-    test: list[tuple[int, float]]
+    return shared.find_or_train(track, "pytorch", train)
 
 
 def loss_history(log: Iterable[Mapping[str, float]]) -> LossHistory:

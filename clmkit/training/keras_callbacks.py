@@ -1,0 +1,187 @@
+"""What the callbacks of both Kerases share: tf.keras 2 for transformers' TensorFlow models, Keras 3 for KerasHub.
+
+Each class here is the first base of a callback class in ``training.tf_keras`` and in ``training.keras_hub``; the second
+is that Keras' own ``Callback``.
+"""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
+from transformers import PreTrainedTokenizerBase
+
+from clmkit.evaluation import perplexity
+from clmkit.training.shared import LossHistory, check_output_dir
+
+Logs = Mapping[str, float] | None
+
+
+def fit_verbose() -> Literal["auto", 2]:
+    """The ``verbose`` of ``fit``: Keras' progress bar, or a line an epoch in a run that nobody watches."""
+    return 2 if os.environ.get("TQDM_DISABLE") == "1" else "auto"
+
+
+class LossRecorder:
+    """Records the loss over the course of ``fit``, as the Trainer's log does, for ``plot_losses``.
+
+    Keras gives a callback the mean loss since the epoch's beginning. The mean over each stretch of steps, which shows
+    how the loss falls, is the difference of two such sums.
+
+    Attributes:
+        history: The mean training loss of every twentieth part of the run, and the evaluation loss of every epoch.
+    """
+
+    params: dict[str, Any]  # Keras sets it: epochs, and steps in an epoch
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history = LossHistory([], [])
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Begin anew."""
+        self.history = LossHistory([], [])
+        self._epoch, self._seen = 0, 0
+        self._summed, self._stretch = 0.0, max(1, self.params["epochs"] * self.params["steps"] // 20)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Take the mean of a stretch when one is complete."""
+        steps = batch + 1
+        last = steps == self.params["steps"]
+        if logs and (steps - self._seen >= self._stretch or last):
+            summed = logs["loss"] * steps
+            mean = (summed - self._summed) / (steps - self._seen)
+            self.history.train.append((self._epoch * self.params["steps"] + steps, mean))
+            self._summed, self._seen = summed, steps
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Take the evaluation's loss."""
+        self._epoch, self._seen, self._summed = epoch + 1, 0, 0.0
+        if logs and "val_loss" in logs:
+            self.history.test.append((self._epoch * self.params["steps"], logs["val_loss"]))
+
+
+class HubUpload:
+    """Uploads the model while it trains, with the arguments of transformers' ``PushToHubCallback``.
+
+    That one drives git and git-lfs, writes the token to ``~/.git-credentials`` and into the clone's address, and says
+    nothing when a push fails. This one uploads over HTTP, writes the token nowhere, and says so when an upload fails;
+    training goes on, and the folder keeps the model whole.
+    """
+
+    model: Any  # Keras sets it
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        save_strategy: Literal["no", "epoch", "steps"] = "epoch",
+        save_steps: int | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        hub_model_id: str | None = None,
+        hub_token: str | None = None,
+        checkpoint: bool = False,
+        **model_card_args: Any,
+    ) -> None:
+        """Make the repository on the Hub, before any training.
+
+        Args:
+            output_dir: The folder to save into; what is uploaded is this folder.
+            save_strategy: Save and upload every ``"epoch"``, every ``save_steps`` steps, or ``"no"``: at the end only.
+            save_steps: How many steps between two uploads with ``save_strategy="steps"``.
+            tokenizer: Saved with the model, so that the model can be used.
+            hub_model_id: The repository; its name defaults to the last part of ``output_dir``, in your account.
+            hub_token: A token that may write; by default the one that you logged in with.
+            checkpoint: Save the optimizer's state too, with ``save_strategy="epoch"``.
+            **model_card_args: Fields of the model card's metadata, such as ``license`` or ``datasets``.
+
+        Raises:
+            ValueError: If the arguments don't fit together.
+            OSError: If the folder can't be written.
+            huggingface_hub.errors.HfHubHTTPError: If the Hub doesn't let you make the repository.
+        """
+        super().__init__()
+        if save_strategy not in ("no", "epoch", "steps"):
+            raise ValueError(f"save_strategy must be 'no', 'epoch' or 'steps', not {save_strategy!r}")
+        if save_strategy == "steps" and (type(save_steps) is not int or save_steps < 1):
+            raise ValueError(f"save_strategy='steps' needs save_steps of 1 or more, not {save_steps!r}")
+        if checkpoint and save_strategy != "epoch":
+            raise ValueError(f"checkpoint=True needs save_strategy='epoch', not {save_strategy!r}")
+        self.output_dir = check_output_dir(Path(output_dir))
+        self.save_strategy, self.save_steps, self.checkpoint = save_strategy, save_steps, checkpoint
+        self.tokenizer, self.model_card_args = tokenizer, model_card_args
+        self.api = HfApi(token=hub_token)
+        name = hub_model_id or self.output_dir.absolute().name
+        self.hub_model_id = self.api.create_repo(name, exist_ok=True).repo_id
+        self.training_history: list[dict[str, float]] = []
+        self.last_job: Future[CommitInfo] | None = None
+
+    def save_model(self) -> None:
+        """Save model and tokenizer as a Transformers model; each framework's class says how."""
+        raise NotImplementedError
+
+    def save_checkpoint(self, epoch: int) -> None:
+        """Save what resuming needs besides the model; each framework's class says how."""
+        raise NotImplementedError
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        """Begin a new history."""
+        self.training_history = []
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """With ``save_strategy="steps"``, save and upload."""
+        if self.save_strategy == "steps" and (batch + 1) % (self.save_steps or 1) == 0:
+            self._save_and_upload(f"Training in progress, step {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Note the losses; with ``save_strategy="epoch"``, save and upload."""
+        self.training_history.append({"epoch": epoch + 1, **(logs or {})})
+        if self.save_strategy == "epoch":
+            self._save_and_upload(f"Training in progress, epoch {epoch + 1}", epoch if self.checkpoint else None)
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Wait for the upload under way, then save and upload the last state."""
+        self._report(wait=True)
+        self._save_and_upload("End of training")
+        self._report(wait=True)
+
+    def _save_and_upload(self, message: str, checkpoint_epoch: int | None = None) -> None:
+        """Save, and start an upload, unless one is under way: it reads the files that saving would replace."""
+        if self.last_job and not self.last_job.done():
+            return
+        self._report()
+        self.save_model()
+        self._write_card()
+        if checkpoint_epoch is not None:
+            self.save_checkpoint(checkpoint_epoch)
+        self.last_job = self.api.upload_folder(
+            repo_id=self.hub_model_id, folder_path=self.output_dir, commit_message=message, run_as_future=True
+        )
+
+    def _report(self, wait: bool = False) -> None:
+        """Say so if the last upload failed."""
+        if self.last_job and (wait or self.last_job.done()):
+            error = self.last_job.exception()
+            if error:
+                reason = str(error).strip().split("\n")[0]
+                print(
+                    f"Uploading to {self.hub_model_id} failed: {type(error).__name__}: {reason}. The model is in "
+                    f"{self.output_dir.as_posix()}; to upload it again: "
+                    f"huggingface_hub.upload_folder(repo_id={self.hub_model_id!r}, "
+                    f"folder_path={self.output_dir.as_posix()!r})"
+                )
+            self.last_job = None
+
+    def _write_card(self) -> None:
+        rows = [
+            f"| {entry['epoch']:.0f} | {entry['loss']:.4f} | {entry['val_loss']:.4f} | "
+            f"{perplexity(entry['val_loss']):.2f} |"
+            for entry in self.training_history
+            if "val_loss" in entry
+        ]
+        table = ["| epoch | training loss | evaluation loss | perplexity |", "| --- | --- | --- | --- |", *rows]
+        metadata = ModelCardData(**({"library_name": "transformers"} | self.model_card_args)).to_yaml()
+        ModelCard(f"---\n{metadata}\n---\n\n# {self.output_dir.name}\n\n" + "\n".join(table) + "\n").save(
+            self.output_dir / "README.md"
+        )

@@ -1,0 +1,155 @@
+"""Fine-tune with Keras 3's fit and KerasHub, on the PyTorch or the TensorFlow backend, in the main kernel."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+
+from clmkit.evaluation import Score, sum_losses
+from clmkit.kernels import start_tensorflow
+from clmkit.tracks import Track
+from clmkit.training.keras_callbacks import HubUpload, LossRecorder
+from clmkit.training.shared import write_whole
+
+start_tensorflow()  # KerasHub imports it for its data pipeline, whatever the backend
+
+import keras  # noqa: E402
+import keras_hub  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from keras import ops  # noqa: E402
+
+# Keras 3 names every bias "bias" and the two weights of a layer norm "gamma" and "beta".
+NO_WEIGHT_DECAY = ["bias", "gamma", "beta"]
+
+
+class LossCallback(LossRecorder, keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Records the losses of ``fit``; see ``LossRecorder``."""
+
+
+class HubCallback(HubUpload, keras.callbacks.Callback):  # type: ignore[misc]
+    """Uploads a KerasHub model while it trains; see ``HubUpload``."""
+
+    def save_model(self) -> None:
+        """Save as a Transformers model."""
+        export_model(self.model, self.output_dir, self.tokenizer)
+
+    def save_checkpoint(self, epoch: int) -> None:
+        """Save weights and the optimizer's state for ``load_weights``."""
+        folder = self.output_dir / "checkpoint"
+        folder.mkdir(exist_ok=True)
+        self.model.save_weights(folder / f"epoch-{epoch}.weights.h5")
+
+
+def preset(model: str) -> str:
+    """How KerasHub names a model of Transformers: a folder as it is, a Hub id behind ``hf://``."""
+    return model if Path(model).is_dir() else f"hf://{model}"
+
+
+def shift_labels(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    """Turn a batch of blocks into what KerasHub trains on, as its preprocessor does with text.
+
+    Args:
+        batch: ``input_ids`` and ``labels``, int, of shape (batch, block_size).
+
+    Returns:
+        The inputs ``token_ids`` and ``padding_mask``, the labels, and the weight of each label, all of shape
+        (batch, block_size - 1). The label of each token is the token after it; labels of -100 weigh nothing.
+    """
+    token_ids, labels = batch["input_ids"][:, :-1], batch["labels"][:, 1:]
+    inputs = {"token_ids": token_ids, "padding_mask": tf.ones_like(token_ids, dtype=tf.bool)}
+    return inputs, tf.maximum(labels, 0), tf.cast(labels != -100, tf.float32)
+
+
+def prepare_dataset(blocks: Dataset, *, batch_size: int, shuffle: bool) -> tf.data.Dataset:
+    """Batch blocks for ``fit``, the labels shifted.
+
+    Given arrays, KerasHub's ``fit`` does not shuffle them (0.32); this shuffles anew for every epoch, from the seed of
+    ``keras.utils.set_random_seed``.
+
+    Args:
+        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        batch_size: Blocks in a batch; the last one may be smaller.
+        shuffle: Whether to shuffle, for training.
+    """
+    batches = blocks.to_tf_dataset(columns=["input_ids", "labels"], batch_size=batch_size, shuffle=shuffle)
+    return batches.map(shift_labels).prefetch(tf.data.AUTOTUNE)
+
+
+def build_optimizer(track: Track, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW as the Trainer of notebook 06a has it, so that the frameworks can be compared.
+
+    Args:
+        track: Gives the peak learning rate, which falls to 0 in a straight line.
+        steps: Optimizer steps in the whole run.
+    """
+    schedule = keras.optimizers.schedules.PolynomialDecay(track.learning_rate, steps, end_learning_rate=0.0)
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, epsilon=1e-8, global_clipnorm=1.0)
+    optimizer.exclude_from_weight_decay(var_names=NO_WEIGHT_DECAY)
+    return optimizer
+
+
+def score(model: keras_hub.models.CausalLM, blocks: Dataset, batch_size: int = 16) -> Score:
+    """Sum the loss of every predicted token of every block, as ``clmkit.evaluation.score`` does.
+
+    Args:
+        model: A causal language model of KerasHub.
+        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        batch_size: Blocks in one forward pass.
+
+    Returns:
+        The summed loss and the number of predicted tokens.
+
+    Raises:
+        ValueError: As ``clmkit.evaluation.sum_losses``.
+    """
+
+    def batch_losses() -> Iterator[tuple[float, int]]:
+        for inputs, labels, counted in prepare_dataset(
+            blocks, batch_size=batch_size, shuffle=False
+        ).as_numpy_iterator():
+            logits = ops.cast(model(inputs, training=False), "float32")
+            losses = ops.convert_to_numpy(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+            yield float(losses[counted > 0].sum(dtype="float64")), int(counted.sum())
+
+    with _no_gradients():
+        return sum_losses(batch_losses())
+
+
+def _no_gradients() -> Any:
+    if keras.config.backend() != "torch":
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
+def export_model(
+    model: keras_hub.models.CausalLM, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Path:
+    """Save a KerasHub model as a Transformers model, by KerasHub's own ``export_to_transformers``.
+
+    That leaves out the model's class and the settings of ``generate``, which are added here.
+
+    Args:
+        model: The model.
+        folder: Is made if need be.
+        tokenizer: Transformers' tokenizer of the model, saved over KerasHub's own export of it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: If the folder can't be written.
+    """
+    with write_whole(folder) as unfinished:
+        model.export_to_transformers(str(unfinished))
+        config = AutoConfig.from_pretrained(unfinished)
+        config.architectures = ["GPT2LMHeadModel"]
+        config.save_pretrained(unfinished)
+        GenerationConfig.from_model_config(config).save_pretrained(unfinished)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(unfinished)
+    return Path(folder)

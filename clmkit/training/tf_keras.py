@@ -1,0 +1,171 @@
+"""Fine-tune with transformers' TensorFlow classes and Keras 2's fit: the guide's Keras path, on the Keras kernel."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from safetensors.numpy import save_file
+
+from clmkit.evaluation import Score, sum_losses
+from clmkit.kernels import start_tensorflow
+from clmkit.tracks import Track
+from clmkit.training import shared
+from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
+
+start_tensorflow(legacy_keras=True)  # before transformers imports it
+
+import tensorflow as tf  # noqa: E402
+from transformers import (  # noqa: E402
+    AdamWeightDecay,
+    AutoTokenizer,
+    DefaultDataCollator,
+    PreTrainedTokenizerBase,
+    TFAutoModelForCausalLM,
+    TFPreTrainedModel,
+    create_optimizer,
+    set_seed,
+)
+from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_weight_name  # noqa: E402
+
+# GPT-2's layer norms are called ln_1, ln_2 and ln_f. create_optimizer leaves "LayerNorm" and "layer_norm" out of weight
+# decay, which matches none of them.
+NO_WEIGHT_DECAY = ["bias", "ln_"]
+
+
+class LossCallback(LossRecorder, tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow has no types
+    """Records the losses of ``fit``; see ``LossRecorder``."""
+
+
+class HubCallback(HubUpload, tf.keras.callbacks.Callback):  # type: ignore[misc]
+    """Uploads a TensorFlow model while it trains; see ``HubUpload``."""
+
+    def save_model(self) -> None:
+        """Save as a model that PyTorch and TensorFlow load."""
+        export_model(self.model, self.output_dir, self.tokenizer)
+
+    def save_checkpoint(self, epoch: int) -> None:
+        """Save weights and the optimizer's state for ``tf.train.Checkpoint.read``."""
+        checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.model.optimizer, epoch=tf.Variable(epoch))
+        checkpoint.write(str(self.output_dir / "checkpoint" / "state"))
+
+
+def build_optimizer(track: Track, steps: int) -> AdamWeightDecay:
+    """AdamW as the Trainer of notebook 06a has it, so that the frameworks can be compared.
+
+    That is the guide's ``AdamWeightDecay(learning_rate, weight_decay_rate=0.01)``, and in addition a learning rate that
+    falls to 0 in a straight line, no weight decay of biases and layer norms, and gradients clipped to a norm of 1.
+
+    Args:
+        track: Gives the peak learning rate.
+        steps: Optimizer steps in the whole run.
+    """
+    _, schedule = create_optimizer(init_lr=track.learning_rate, num_train_steps=steps, num_warmup_steps=0)
+    return AdamWeightDecay(
+        learning_rate=schedule,
+        weight_decay_rate=0.01,
+        exclude_from_weight_decay=NO_WEIGHT_DECAY,
+        epsilon=1e-8,
+        global_clipnorm=1.0,
+    )
+
+
+def score(model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16) -> Score:
+    """Sum the loss of every predicted token of every block; ``val_loss`` of ``fit`` is a mean of batch means.
+
+    Args:
+        model: A causal language model of transformers' TensorFlow classes.
+        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        batch_size: Blocks in one forward pass.
+
+    Returns:
+        The summed loss and the number of predicted tokens, as ``clmkit.evaluation.score``.
+
+    Raises:
+        ValueError: As ``clmkit.evaluation.sum_losses``.
+    """
+
+    def batch_losses() -> Iterator[tuple[float, int]]:
+        for batch in blocks.iter(batch_size):
+            labels = tf.constant(batch["labels"], tf.int32)[:, 1:]
+            logits = model(input_ids=tf.constant(batch["input_ids"]), training=False).logits[:, :-1]
+            counted = labels != -100
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=tf.maximum(labels, 0), logits=tf.cast(logits, tf.float32)
+            )
+            yield float(tf.reduce_sum(losses[counted])), int(tf.math.count_nonzero(counted))
+
+    return sum_losses(batch_losses())
+
+
+def export_model(
+    model: TFPreTrainedModel, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Path:
+    """Save a TensorFlow model so that ``AutoModelForCausalLM.from_pretrained`` of any transformers loads it.
+
+    ``save_pretrained`` of a TensorFlow model writes ``tf_model.h5``, which transformers 5 no longer reads. This gives
+    the weights the names that PyTorch models use, by transformers' own table, and writes them as safetensors; PyTorch
+    itself is not needed.
+
+    Args:
+        model: The model. Tied weights are saved once.
+        folder: Is made if need be.
+        tokenizer: Saved beside the model.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: If the folder can't be written.
+    """
+    tensors = {}
+    for variable in model.weights:
+        name, transpose = convert_tf_weight_name_to_pt_weight_name(variable.name, tf_weight_shape=variable.shape)
+        array = variable.numpy()
+        tensors[name] = np.ascontiguousarray(array.T if transpose.value == "simple" else array)
+        if name.endswith(".bias"):
+            tensors[name] = tensors[name].reshape(-1)  # transformers' Conv1D keeps its bias as a row
+    with shared.write_whole(folder) as unfinished:
+        save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
+        model.config.architectures = [type(model).__name__.removeprefix("TF")]
+        model.config.save_pretrained(unfinished)
+        model.generation_config.save_pretrained(unfinished)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(unfinished)
+    return Path(folder)
+
+
+def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8, jit_compile: bool = False) -> TFPreTrainedModel:
+    """Notebook 06b's training in one call.
+
+    Args:
+        track: Gives the model to start from, epochs and learning rate.
+        blocks: ``"train"`` and ``"test"`` blocks of equal length.
+        batch_size: Blocks in one step.
+        jit_compile: Compile the step with XLA: half a minute first, faster steps then.
+
+    Returns:
+        The tuned model.
+    """
+    set_seed(42)
+    model = TFAutoModelForCausalLM.from_pretrained(track.model)
+    collator = DefaultDataCollator(return_tensors="tf")
+    train_set = model.prepare_tf_dataset(blocks["train"], batch_size=batch_size, shuffle=True, collate_fn=collator)
+    test_set = model.prepare_tf_dataset(blocks["test"], batch_size=batch_size, shuffle=False, collate_fn=collator)
+    model.compile(optimizer=build_optimizer(track, len(train_set) * track.epochs), jit_compile=jit_compile)
+    model.fit(x=train_set, validation_data=test_set, epochs=track.epochs, verbose=fit_verbose())
+    return model
+
+
+def find_or_train(track: Track) -> Path:
+    """Find the tuned model that notebook 06b saved, or train it now, and say which.
+
+    Returns:
+        The model's folder.
+    """
+
+    def train_and_save(folder: Path) -> None:
+        tokenizer = AutoTokenizer.from_pretrained(track.model)
+        export_model(train(track, shared.prepare_blocks(track, tokenizer)), folder, tokenizer)
+
+    return shared.find_or_train(track, "tf_keras", train_and_save)
