@@ -16,15 +16,18 @@ import nbformat
 from nbclient import NotebookClient
 
 from clmkit.course import HEADLESS, KERNEL
+from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PICTURES = {"06a_train_pytorch": "loss_curve.png", "07a_infer_pytorch": "next_token.png"}
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
+    name = notebook.metadata.kernelspec.name
+    display_name = KERNEL_NAMES["keras" if name == KERAS_KERNEL else "main"]
     notebook.metadata = nbformat.from_dict(
         {
-            "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+            "kernelspec": {"display_name": display_name, "language": "python", "name": name},
             "language_info": {"name": "python"},
         }
     )

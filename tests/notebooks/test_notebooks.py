@@ -11,8 +11,16 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clmkit.course import HEADLESS
+from clmkit.course import HEADLESS, KERNEL
+from clmkit.evaluation import score
+from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+from clmkit.tracks import choose_track
+from clmkit.training.shared import TRAINED_BY, prepare_blocks, tuned_models
+from tests.kernels import keras_python
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -40,7 +48,10 @@ def test_the_course_has_its_notebooks() -> None:
         "04_tokenize",
         "05_chunk",
         "06a_train_pytorch",
+        "06b_train_keras",
+        "06c_train_keras_hub",
         "07a_infer_pytorch",
+        "07b_infer_keras",
     ]
 
 
@@ -82,7 +93,55 @@ def test_badge_and_install_line_name_the_project_s_own_address(path: Path) -> No
     colab = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github")
     assert f"({colab}/blob/main/notebooks/{path.name})" in notebook.cells[0].source
     setup = code_cells(notebook)[0].source
-    assert f'%pip install --quiet "clmkit[torch] @ git+{REPOSITORY}"' in setup
+    extra = {"06b_train_keras": "keras", "06c_train_keras_hub": "torch,keras-hub", "07b_infer_keras": "keras"}
+    assert f'%pip install --quiet "clmkit[{extra.get(path.stem, "torch")}] @ git+{REPOSITORY}"' in setup
+
+
+COLAB = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+
+sys.modules["clmkit"] = None  # as in Colab: it is not installed yet
+shell = InteractiveShell()
+shell.register_magic_function(lambda line: print("pip", line), "line", "pip")
+shell.run_cell(sys.argv[1].split("from clmkit.kernels")[0])
+"""
+
+
+def test_in_colab_the_keras_notebooks_keep_the_tensorflow_that_is_there() -> None:
+    python = keras_python()
+    has = subprocess.run(
+        [python, "-c", "from importlib.metadata import version as v; print(v('tensorflow'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.rsplit(".", 1)[0]
+    for name in ("06b_train_keras", "07b_infer_keras"):
+        setup = code_cells(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))[0].source
+        run = subprocess.run([python, "-c", COLAB, setup], capture_output=True, text=True, check=True)
+        (line,) = [line for line in run.stdout.splitlines() if line.startswith("pip")]
+        assert f'"tensorflow=={has}.*" "tf-keras=={has}.*"' in line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_first_cell_checks_the_kernel_that_the_notebook_names(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    kernel = "keras" if notebook.metadata.kernelspec.name == KERAS_KERNEL else "main"
+    assert kernel == ("keras" if path.stem in ("06b_train_keras", "07b_infer_keras") else "main")
+    assert notebook.metadata.kernelspec.display_name == KERNEL_NAMES[kernel]
+    assert code_cells(notebook)[0].source.endswith(f'use_kernel("{kernel}")')
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_on_the_wrong_kernel_the_first_cell_says_which_one_to_choose(path: Path, tmp_path: Path) -> None:
+    keras_python()
+    notebook = nbformat.read(path, as_version=4)
+    right = notebook.metadata.kernelspec
+    wrong = "python3" if right.name == KERAS_KERNEL else KERAS_KERNEL
+    first = nbformat.v4.new_notebook(cells=[code_cells(notebook)[0]], metadata={"kernelspec": {"name": wrong}})
+    resources = {"metadata": {"path": str(tmp_path)}}
+    with pytest.raises(CellExecutionError, match=rf"RuntimeError.*{re.escape(right.display_name)}"):
+        NotebookClient(first, timeout=120, config=KERNEL, resources=resources).execute()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -104,14 +163,37 @@ def test_numbers_said_to_be_on_this_page_are(path: Path) -> None:
             assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", shown), f"{number}: {sentence}"
 
 
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_gives_what_it_shows(path: Path, workspace: Path) -> None:
+def run_nbval(path: Path, folder: Path) -> None:
     environment = os.environ | HEADLESS | {"CLMKIT_TRACK": "quick"}
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q"]
     run = subprocess.run(
-        [*command, path.name], cwd=workspace, env=environment, capture_output=True, text=True, check=False
+        [*command, path.name], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     cells = len(code_cells(nbformat.read(path, as_version=4)))
     assert run.returncode == 0, run.stdout[-6000:]
     assert f"{cells} passed" in run.stdout
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_and_gives_what_it_shows(path: Path, workspace: Path) -> None:
+    if nbformat.read(path, as_version=4).metadata.kernelspec.name == KERAS_KERNEL:
+        keras_python()
+    run_nbval(path, workspace)
+
+
+@pytest.mark.timeout(2400)
+def test_the_three_frameworks_tune_the_model_equally_well(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keras_python()
+    monkeypatch.chdir(workspace)
+    track = choose_track("quick")
+    for framework, notebook in TRAINED_BY.items():
+        if framework not in tuned_models(track):  # where this test runs alone
+            run_nbval(ROOT / "notebooks" / f"{notebook}.ipynb", workspace)
+    folders = tuned_models(track)
+    blocks = prepare_blocks(track, AutoTokenizer.from_pretrained(folders["pytorch"]))["test"]
+    tuned = {
+        name: score(AutoModelForCausalLM.from_pretrained(path), blocks).perplexity for name, path in folders.items()
+    }
+    assert set(tuned) == set(TRAINED_BY)
+    assert max(tuned.values()) <= 1.03 * min(tuned.values()), tuned

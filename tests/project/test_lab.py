@@ -1,4 +1,4 @@
-"""`make lab` serves the course: the notebooks are listed, and the kernel that they name is there."""
+"""`make lab` serves the course: the notebooks are listed, and the kernels that they name are there."""
 
 import json
 import os
@@ -10,10 +10,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+
 ROOT = Path(__file__).parents[2]
 
 
-def test_make_lab_serves_the_notebooks_and_their_kernel() -> None:
+def test_make_lab_serves_the_notebooks_and_their_kernels() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -21,7 +23,7 @@ def test_make_lab_serves_the_notebooks_and_their_kernel() -> None:
         f"--no-browser --allow-root --ServerApp.ip=127.0.0.1 --ServerApp.port={port} --IdentityProvider.token=test"
     )
     process = subprocess.Popen(
-        ["make", "lab", f"LAB_OPTIONS={options}"],
+        ["make", "lab", f"LAB_OPTIONS={options}", f"KERAS={os.environ.get('CLMKIT_KERAS', '1')}"],
         cwd=ROOT,
         env=os.environ | {"MAKEFLAGS": ""},
         stdout=subprocess.DEVNULL,
@@ -45,7 +47,10 @@ def test_make_lab_serves_the_notebooks_and_their_kernel() -> None:
                 time.sleep(0.5)
         names = {entry["name"] for entry in ask("contents")["content"]}
         assert {path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")} <= names
-        assert "python3" in ask("kernelspecs")["kernelspecs"]
+        kernels = ask("kernelspecs")["kernelspecs"]
+        assert "python3" in kernels
+        if os.environ.get("CLMKIT_KERAS") != "0":
+            assert kernels[KERAS_KERNEL]["spec"]["display_name"] == KERNEL_NAMES["keras"]
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)

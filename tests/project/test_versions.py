@@ -4,46 +4,61 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 import clmkit
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCK = (ROOT / "requirements" / "main.txt").read_text(encoding="utf-8").splitlines()
-LOCKED = [Requirement(line) for line in LOCK]
+LOCKS = {
+    name: [Requirement(line) for line in (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()]
+    for name in ("main.txt", "keras.txt")
+}
+EXTRAS = {"main.txt": ("torch", "keras-hub", "lab", "test"), "keras.txt": ("keras", "keras-kernel")}
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
-def locked_versions(python: str) -> dict[str, str]:
+def locked_versions(lock: str, python: str) -> dict[str, str]:
     environment = {"python_version": python, "python_full_version": f"{python}.9"}
     return {
         requirement.name.lower().replace("_", "-"): str(requirement.specifier).removeprefix("==")
-        for requirement in LOCKED
+        for requirement in LOCKS[lock]
         if requirement.marker is None or requirement.marker.evaluate(environment)
     }
 
 
-def test_every_locked_version_is_exact() -> None:
-    assert all(re.fullmatch(r"==[^,*]+", str(requirement.specifier)) for requirement in LOCKED)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_locked_version_is_exact(lock: str) -> None:
+    assert all(re.fullmatch(r"==[^,*]+", str(requirement.specifier)) for requirement in LOCKS[lock])
 
 
-def test_every_range_admits_the_locked_version_on_every_python() -> None:
-    extras = PROJECT["optional-dependencies"]
-    wanted = [
-        Requirement(line) for line in [*PROJECT["dependencies"], *(line for lines in extras.values() for line in lines)]
-    ]
-    for python in PYTHONS:
-        versions = locked_versions(python)
-        for requirement in wanted:
-            version = versions[requirement.name.lower().replace("_", "-")]
-            assert requirement.specifier.contains(version), f"{requirement} against {version} on Python {python}"
+def test_every_extra_is_locked_for_one_kernel() -> None:
+    assert sorted(extra for extras in EXTRAS.values() for extra in extras) == sorted(PROJECT["optional-dependencies"])
 
 
-def test_the_lock_has_no_hashes_no_hosts_and_none_of_cuda() -> None:
-    text = "\n".join(LOCK)
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_range_admits_the_locked_version_on_every_python(lock: str, python: str) -> None:
+    lines = [line for extra in EXTRAS[lock] for line in PROJECT["optional-dependencies"][extra]]
+    versions = locked_versions(lock, python)
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *lines]):
+        version = versions[requirement.name.lower().replace("_", "-")]
+        assert requirement.specifier.contains(version), f"{requirement} against {version}"
+
+
+def test_the_keras_kernel_has_the_one_transformers_that_works_there_and_no_torch() -> None:
+    versions = locked_versions("keras.txt", "3.11")
+    assert versions["transformers"] == "4.52.4"
+    assert "torch" not in versions
+    assert versions["tf-keras"].rsplit(".", 1)[0] == versions["tensorflow"].rsplit(".", 1)[0]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_has_no_hashes_no_hosts_and_none_of_cuda(lock: str) -> None:
+    text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
     assert not re.search(r"--hash|://|--index|--find-links", text)
-    assert not [r.name for r in LOCKED if re.match(r"cuda|nvidia|triton", r.name)]
+    assert not [r.name for r in LOCKS[lock] if re.match(r"cuda|nvidia|triton", r.name)]
 
 
 def test_environment_yml_installs_the_lock() -> None:

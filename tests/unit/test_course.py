@@ -16,10 +16,11 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
 
-def write_notebook(path: Path, *sources: str) -> None:
+def write_notebook(path: Path, *sources: str, kernel: str | None = None) -> None:
     cells = [new_markdown_cell("# A title"), *(new_code_cell(source) for source in sources)]
     cells[-1].metadata["tags"] = ["result"]
-    nbformat.write(new_notebook(cells=cells), path)
+    metadata = {"kernelspec": {"name": kernel, "display_name": kernel}} if kernel else {}
+    nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
 
 
 def test_notebooks_run_in_order_in_one_folder_and_leave_pages(tmp_path: Path) -> None:
@@ -35,6 +36,23 @@ def test_notebooks_run_in_order_in_one_folder_and_leave_pages(tmp_path: Path) ->
     assert '<a href="02_second.html">' in index
     assert "&lt;found&gt;" in index
     assert nbformat.read(source / "01_first.ipynb", as_version=4).cells[1].execution_count is None
+
+
+def test_no_keras_leaves_out_the_notebooks_of_that_kernel(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "01_main.ipynb", "print('on python3')")
+    write_notebook(tmp_path / "02_keras.ipynb", "print('elsewhere')", kernel="clmkit-keras")
+    results = run_course(tmp_path, tmp_path / "build", keras=False)
+    assert [result.name for result in results] == ["01_main"]
+
+
+def test_a_kernel_that_is_not_there_is_named_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(tmp_path / "01_main.ipynb", "print('never')")
+    write_notebook(tmp_path / "02_other.ipynb", "print('never')", kernel="no-such-kernel")
+    assert main(["course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build")]) == 1
+    assert "no kernel no-such-kernel: make setup" in capsys.readouterr().err
+    assert not (tmp_path / "build").exists()
 
 
 def test_a_failing_notebook_stops_the_run_with_its_name_cell_and_error(

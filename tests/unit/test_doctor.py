@@ -1,9 +1,11 @@
 """The doctor fails where a step of the course would, and only there."""
 
+import sys
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from jupyter_client.kernelspec import KernelSpec
 
 from clmkit import doctor
 from clmkit.__main__ import main
@@ -83,3 +85,20 @@ def test_a_missing_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     found = levels()
     assert found["Kernel python3"] == "FAIL"
     assert found["Kernel clmkit-keras"] == "note"
+
+
+def test_a_keras_kernel_whose_python_is_gone_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = {"python3": "", "clmkit-keras": ""}
+    gone = KernelSpec(argv=["/nowhere/python"])
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.find_kernel_specs", lambda self: specs)
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", lambda self, name: gone)
+    assert levels()["Kernel clmkit-keras"] == "FAIL"
+
+
+def test_the_keras_kernel_is_said_to_be_frozen_and_without_security_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = {"python3": "", "clmkit-keras": ""}
+    here = KernelSpec(argv=[sys.executable])
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.find_kernel_specs", lambda self: specs)
+    monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", lambda self, name: here)
+    (finding,) = [finding for finding in doctor.examine() if finding.what == "Kernel clmkit-keras"]
+    assert "frozen at transformers 4.52.4, which gets no security fixes" in finding.detail
