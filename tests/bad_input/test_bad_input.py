@@ -13,11 +13,15 @@ from transformers import AutoTokenizer, ByT5Tokenizer, GPT2LMHeadModel, PreTrain
 
 from clmkit.chunking import chunk, group_texts
 from clmkit.eli5 import join_answers, load_eli5, load_local, split_rows
-from clmkit.evaluation import perplexity, score
+from clmkit.evaluation import perplexity, score, sum_losses
 from clmkit.generation import generate_text, next_token_probabilities
+from clmkit.kernels import start_tensorflow, use_kernel
 from clmkit.tokenization import tokenize
 from clmkit.tracks import BUNDLED, Track, choose_track
-from clmkit.training.trainer import build_trainer, check_output_dir, find_or_train
+from clmkit.training import shared
+from clmkit.training.keras_callbacks import HubUpload
+from clmkit.training.shared import check_output_dir, write_whole
+from clmkit.training.trainer import build_trainer, find_or_train
 
 
 @dataclass
@@ -94,6 +98,15 @@ def track_of_variable(desk: Desk) -> None:
 
 def train_into(folder: str) -> Callable[[Desk], Any]:
     return lambda desk: build_trainer(replace(desk.track, output_dir=folder), desk.model, desk.blocks, desk.tokenizer)
+
+
+def upload(**arguments: Any) -> Callable[[Desk], Any]:
+    return lambda desk: HubUpload(**({"output_dir": desk.file.parent / "out"} | arguments))
+
+
+def write_under_the_file(desk: Desk) -> None:
+    with write_whole(desk.file / "out"):
+        pass
 
 
 def filtered(desk: Desk) -> Dataset:
@@ -295,6 +308,14 @@ ROWS = [
         ["3 of 3 batches", "not finite"],
     ),
     Row("no blocks", lambda desk: score(desk.model, desk.blocks["test"].select([])), ValueError, ["no blocks"]),
+    Row("no batches", lambda desk: sum_losses([]), ValueError, ["no blocks"]),
+    Row("no tokens", lambda desk: sum_losses([(0.0, 0)]), ValueError, ["no token is predicted", "-100"]),
+    Row(
+        "infinite loss",
+        lambda desk: sum_losses(iter([(1.0, 2), (math.inf, 2)])),
+        ValueError,
+        ["1 of 2 batches", "not finite"],
+    ),
     # Generation.
     *(
         Row(f"{name}: {label}", call(prompt), ValueError, NO_PROMPT)
@@ -335,7 +356,44 @@ ROWS = [
         OSError,
         UNDER_FILE,
     ),
+    Row("folder under a file of write_whole", write_under_the_file, OSError, UNDER_FILE),
+    Row(
+        "another framework's folder under a file",
+        lambda desk: shared.find_or_train(
+            replace(desk.track, output_dir="rows.jsonl/out"), "keras_hub", check_output_dir
+        ),
+        OSError,
+        ["rows.jsonl/keras_hub/out", "can't be written", "output_dir"],
+    ),
+    Row("upload from a folder under a file", upload(output_dir="rows.jsonl/out"), OSError, UNDER_FILE),
     Row("file for a folder", train_into("rows.jsonl"), OSError, ["rows.jsonl", "can't be written", "output_dir"]),
+    # Callbacks and kernels.
+    Row("save_strategy unknown", upload(save_strategy="epochs"), ValueError, ["'no', 'epoch' or 'steps'", "'epochs'"]),
+    *(
+        Row(f"save_steps {value!r}", upload(save_strategy="steps", save_steps=value), ValueError, [f"not {value!r}"])
+        for value in (None, 0, -1, 2.0, True, "2")
+    ),
+    *(
+        Row(
+            f"checkpoint with save_strategy {strategy}",
+            upload(checkpoint=True, save_strategy=strategy, save_steps=1),
+            ValueError,
+            ["checkpoint=True needs save_strategy='epoch'", f"not '{strategy}'"],
+        )
+        for strategy in ("no", "steps")
+    ),
+    Row(
+        "the Keras notebooks on this kernel",
+        lambda desk: use_kernel("keras"),
+        RuntimeError,
+        ["'Causal LM course (Keras)'", "transformers 5", "Change Kernel"],
+    ),
+    Row(
+        "the TensorFlow classes on this kernel",
+        lambda desk: start_tensorflow(legacy_keras=True),
+        ModuleNotFoundError,
+        ["tf_keras is not installed", "'Causal LM course (Keras)'"],
+    ),
     # Tracks.
     Row("unknown track", lambda desk: choose_track("fast"), ValueError, ["'fast'", "'quick'", "'full'"]),
     Row("CLMKIT_TRACK unknown", track_of_variable, ValueError, ["'fast'", "'quick'", "CLMKIT_TRACK"]),

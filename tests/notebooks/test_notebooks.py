@@ -138,7 +138,9 @@ def test_on_the_wrong_kernel_the_first_cell_says_which_one_to_choose(path: Path,
     notebook = nbformat.read(path, as_version=4)
     right = notebook.metadata.kernelspec
     wrong = "python3" if right.name == KERAS_KERNEL else KERAS_KERNEL
-    first = nbformat.v4.new_notebook(cells=[code_cells(notebook)[0]], metadata={"kernelspec": {"name": wrong}})
+    first = nbformat.v4.new_notebook(
+        cells=[code_cells(notebook)[0]], metadata={"kernelspec": {"name": wrong, "display_name": wrong}}
+    )
     resources = {"metadata": {"path": str(tmp_path)}}
     with pytest.raises(CellExecutionError, match=rf"RuntimeError.*{re.escape(right.display_name)}"):
         NotebookClient(first, timeout=120, config=KERNEL, resources=resources).execute()

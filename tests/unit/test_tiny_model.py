@@ -14,7 +14,8 @@ from transformers import (
 
 from clmkit.evaluation import score
 from clmkit.tracks import BUNDLED, choose_track
-from clmkit.training.trainer import build_trainer, prepare_blocks
+from clmkit.training.shared import prepare_blocks
+from clmkit.training.trainer import build_trainer
 
 FOLDER = BUNDLED / "tiny_gpt2"
 

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import math
 from pathlib import Path
 
@@ -14,21 +13,11 @@ from transformers import (
     default_data_collator,
 )
 
-from clmkit.chunking import chunk
-from clmkit.eli5 import join_answers, load_local, split_rows
 from clmkit.evaluation import score
-from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
 from clmkit.training import trainer as trainer_module
-from clmkit.training.trainer import (
-    LossHistory,
-    build_trainer,
-    check_output_dir,
-    find_or_train,
-    hardware_arguments,
-    loss_history,
-    prepare_blocks,
-)
+from clmkit.training.shared import LossHistory
+from clmkit.training.trainer import build_trainer, find_or_train, hardware_arguments, loss_history
 
 
 @pytest.fixture
@@ -56,19 +45,6 @@ def test_a_gpu_trains_in_bfloat16_only_where_it_computes_in_it_itself(
     # An old GPU emulates bfloat16, and says that it supports it unless it is asked not to count that.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
     assert hardware_arguments() == {"bf16": native, "dataloader_pin_memory": True}
-
-
-def test_check_output_dir_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
-    folder = check_output_dir(tmp_path / "a" / "b")
-    assert folder == tmp_path / "a" / "b"
-    assert list(folder.iterdir()) == []
-    assert check_output_dir(str(folder)) == folder
-
-
-def test_check_output_dir_leaves_what_is_in_the_folder_alone(tmp_path: Path) -> None:
-    (tmp_path / "kept").write_text("x")
-    check_output_dir(tmp_path)
-    assert (tmp_path / "kept").read_text() == "x"
 
 
 def test_build_trainer_takes_the_guides_arguments_and_the_tracks(
@@ -167,16 +143,6 @@ def test_the_same_seed_gives_bit_equal_weights_and_another_gives_others(
     assert not torch.equal(results[0], results[2])
 
 
-def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
-    prepared = prepare_blocks(quick, tokenizer, 64)
-    texts = join_answers(split_rows(load_local(quick.data, quick.rows)))
-    by_hand = chunk(tokenize(texts, tokenizer), 64)
-    assert {side: rows["labels"][:] for side, rows in prepared.items()} == {
-        side: rows["labels"][:] for side, rows in by_hand.items()
-    }
-    assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
-
-
 def test_find_or_train_trains_and_saves_what_is_missing_and_then_finds_it(
     small: Track, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,21 +161,6 @@ def test_find_or_train_trains_and_saves_what_is_missing_and_then_finds_it(
     monkeypatch.setattr(trainer_module, "prepare_blocks", refuse)
     assert find_or_train(small) == folder
     assert capsys.readouterr().out == f"Using the tuned model that is in {folder.as_posix()}\n"
-
-
-def test_find_or_train_does_not_take_half_a_model_for_one(small: Track, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(small.output_dir).mkdir()
-    (Path(small.output_dir) / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
-
-    class Trained(Exception):
-        pass
-
-    def stop(*arguments: object, **options: object) -> None:
-        raise Trained
-
-    monkeypatch.setattr(trainer_module, "build_trainer", stop)
-    with pytest.raises(Trained):
-        find_or_train(small)
 
 
 def test_loss_history_keeps_the_losses_and_their_steps() -> None:

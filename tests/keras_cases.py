@@ -1,0 +1,138 @@
+"""Tests of the callbacks in a real ``fit``, which both Kerases have to pass.
+
+``tests/unit/test_keras_hub.py`` and ``tests/keras_kernel/test_callbacks.py`` import them, and bring the fixture
+``side``.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+from datasets import DatasetDict
+from transformers import PreTrainedTokenizerBase
+
+from tests.fake_hub import TOKEN, FakeHub
+
+CARD_FIELDS = {"license": "apache-2.0", "datasets": ["eli5_category"], "language": "en"}
+
+
+class Side(NamedTuple):
+    """One Keras, and how to do with it what the two do differently."""
+
+    module: Any  # clmkit.training.tf_keras or .keras_hub
+    model: Any  # of one layer, without dropout
+    fit: Callable[..., Any]  # model, train, test, batch_size, learning_rate, epochs, callbacks -> History
+    load: Callable[[Path], Any]  # a model from a folder
+    restore: Callable[[Any, Path, int], int | None]  # a compiled model from checkpoint folder and epoch; the epoch
+    optimizer_state: Callable[[Any], list[np.ndarray]]
+
+
+def test_the_recorded_losses_are_those_of_the_steps(side: Side, blocks: DatasetDict) -> None:
+    train, test = blocks["train"].select(range(21)), blocks["test"].select(range(8))
+    # With a learning rate of 0 the loss of every step is known before.
+    steps = [side.module.score(side.model, train.select([i])).mean_loss for i in range(21)]
+    losses = side.module.LossCallback()
+    run = side.fit(side.model, train, test, batch_size=1, learning_rate=0.0, epochs=2, callbacks=[losses])
+    # 42 steps in twenty parts: two steps each, and one at the end of an epoch.
+    expected = [float(np.mean(steps[i : i + 2])) for i in range(0, 21, 2)]
+    assert [step for step, _ in losses.history.train] == [*range(2, 21, 2), 21, *range(23, 42, 2), 42]
+    assert [loss for _, loss in losses.history.train] == pytest.approx(expected * 2, rel=1e-5)
+    assert losses.history.test == [(21, run.history["val_loss"][0]), (42, run.history["val_loss"][1])]
+    assert run.history["val_loss"] == pytest.approx([side.module.score(side.model, test).mean_loss] * 2, rel=1e-5)
+
+
+def test_the_recorded_losses_make_up_those_of_fit(side: Side, blocks: DatasetDict) -> None:
+    losses = side.module.LossCallback()
+    train, test = blocks["train"].select(range(22)), blocks["test"]
+    run = side.fit(side.model, train, test, batch_size=1, learning_rate=1e-2, epochs=2, callbacks=[losses])
+    starts = [0, *(step for step, _ in losses.history.train)]
+    parts = [(step - start, loss) for start, (step, loss) in zip(starts, losses.history.train, strict=False)]
+    epochs = [sum(steps * loss for steps, loss in half) / 22 for half in (parts[:11], parts[11:])]
+    assert epochs == pytest.approx(run.history["loss"], rel=1e-5)
+    assert epochs[1] < epochs[0] - 0.5
+    assert losses.history.test[-1] == (44, run.history["val_loss"][-1])
+
+
+def test_a_model_is_uploaded_while_it_trains(
+    side: Side,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    hub: FakeHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    callback = side.module.HubCallback(
+        tmp_path / "tuned", tokenizer=tokenizer, hub_token=TOKEN, checkpoint=True, **CARD_FIELDS
+    )
+    assert hub.repositories == ["tuned"]
+    assert hub.uploads == []
+    train, test = blocks["train"].select(range(16)), blocks["test"].select(range(8))
+    run = side.fit(side.model, train, test, batch_size=8, learning_rate=1e-2, epochs=2, callbacks=[callback])
+    assert hub.repositories == ["tuned"]
+    assert hub.tokens == [TOKEN]
+    assert {upload.repository for upload in hub.uploads} == {"ada/tuned"}
+    assert hub.messages == ["Training in progress, epoch 1", "Training in progress, epoch 2", "End of training"]
+    for upload in hub.uploads:
+        assert {"README.md", "config.json", "model.safetensors", "tokenizer_config.json"} <= set(upload.files)
+    first, second, last = (upload.files["model.safetensors"] for upload in hub.uploads)
+    assert first != second == last
+
+    # The model is whole, it knows where a text ends, and the state of the optimizer is there to go on with.
+    trained, fresh = side.model.get_weights(), side.load(tmp_path / "tuned")
+    assert all(map(np.array_equal, fresh.get_weights(), trained))
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((tmp_path / "tuned" / name).read_text())["eos_token_id"] == tokenizer.eos_token_id
+    fresh.set_weights([np.zeros_like(weight) for weight in trained])
+    epoch = side.restore(fresh, tmp_path / "tuned" / "checkpoint", 1)
+    assert epoch in (None, 1)
+    assert all(map(np.array_equal, fresh.get_weights(), trained))
+    state, restored = side.optimizer_state(side.model), side.optimizer_state(fresh)
+    assert len(state) == len(restored) > 2 * len(trained)  # two moments of each weight, and the step
+    assert all(map(np.array_equal, restored, state))
+    assert sum(np.abs(values).sum() > 0 for values in state) > 2 * len(trained)
+
+    # The card says what was trained, and how it went.
+    _, metadata, text = (tmp_path / "tuned" / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    assert yaml.safe_load(metadata) == {"library_name": "transformers"} | CARD_FIELDS
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")][2:]
+    losses, test_losses = run.history["loss"], run.history["val_loss"]
+    assert [[float(cell) for cell in row] for row in rows] == [
+        pytest.approx([epoch + 1, losses[epoch], test_losses[epoch], np.exp(test_losses[epoch])], abs=0.01)
+        for epoch in range(2)
+    ]
+
+    # The token is nowhere.
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()] == []
+    output = capsys.readouterr()
+    assert "failed" not in output.out
+    assert TOKEN not in output.out + output.err
+    assert caplog.text == ""
+
+
+def test_training_goes_on_where_uploads_fail(
+    side: Side,
+    blocks: DatasetDict,
+    hub: FakeHub,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hub.faults = {0: ConnectionError("no route to the Hub"), 2: OSError("disk quota\nand a long page")}
+    callback = side.module.HubCallback(tmp_path / "tuned")
+    train, test = blocks["train"].select(range(16)), blocks["test"].select(range(8))
+    run = side.fit(side.model, train, test, batch_size=8, learning_rate=1e-2, epochs=2, callbacks=[callback])
+    assert len(run.history["loss"]) == 2
+    assert hub.messages == ["Training in progress, epoch 1", "Training in progress, epoch 2", "End of training"]
+    said = [line for line in capsys.readouterr().out.splitlines() if "failed" in line]
+    assert len(said) == 2
+    assert "Uploading to ada/tuned failed: ConnectionError: no route to the Hub. The model is in" in said[0]
+    assert "failed: OSError: disk quota. The model" in said[1]
+    assert all(map(np.array_equal, side.load(tmp_path / "tuned").get_weights(), side.model.get_weights()))

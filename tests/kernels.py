@@ -1,0 +1,30 @@
+"""Where the Python of the Keras kernel is, and how a test runs something in a process of its own."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+from clmkit.kernels import KERAS_KERNEL
+
+ROOT = Path(__file__).parents[1]
+
+
+def keras_python() -> str:
+    """The Keras kernel's Python; the test is skipped where that kernel is left out, and fails where it is missing."""
+    if os.environ.get("CLMKIT_KERAS") == "0":
+        pytest.skip("left out by CLMKIT_KERAS=0 (make test KERAS=0)")
+    try:
+        return str(KernelSpecManager().get_kernel_spec(KERAS_KERNEL).argv[0])
+    except NoSuchKernel:
+        pytest.fail(f"the kernel {KERAS_KERNEL} is not registered: make setup")
+
+
+def run(python: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python in the repository's folder, with nothing of a kernel's own settings in its environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_BACKEND"))}
+    return subprocess.run(
+        [python, *arguments], cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=False
+    )
