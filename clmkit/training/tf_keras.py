@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from clmkit.evaluation import Score, sum_losses
 from clmkit.kernels import start_tensorflow
-from clmkit.tracks import Track
+from clmkit.tracks import Track, has_gpu
 from clmkit.training import shared
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
 
@@ -135,14 +135,13 @@ def export_model(
     return Path(folder)
 
 
-def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8, jit_compile: bool = False) -> TFPreTrainedModel:
+def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTrainedModel:
     """Notebook 06b's training in one call.
 
     Args:
         track: Gives the model to start from, epochs and learning rate.
         blocks: ``"train"`` and ``"test"`` blocks of equal length.
         batch_size: Blocks in one step.
-        jit_compile: Compile the step with XLA: half a minute first, faster steps then.
 
     Returns:
         The tuned model.
@@ -152,7 +151,7 @@ def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8, jit_compile
     collator = DefaultDataCollator(return_tensors="tf")
     train_set = model.prepare_tf_dataset(blocks["train"], batch_size=batch_size, shuffle=True, collate_fn=collator)
     test_set = model.prepare_tf_dataset(blocks["test"], batch_size=batch_size, shuffle=False, collate_fn=collator)
-    model.compile(optimizer=build_optimizer(track, len(train_set) * track.epochs), jit_compile=jit_compile)
+    model.compile(optimizer=build_optimizer(track, len(train_set) * track.epochs), jit_compile=has_gpu())
     model.fit(x=train_set, validation_data=test_set, epochs=track.epochs, verbose=fit_verbose())
     return model
 
