@@ -137,6 +137,7 @@ def keras_hub(job: Job, contender: Contender, blocks: Dataset) -> Clock:
 
 def trainer(job: Job, contender: Contender, blocks: Dataset) -> Clock:
     """The course's notebook 06a."""
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
     from clmkit.training.trainer import build_trainer
@@ -161,6 +162,7 @@ def trainer(job: Job, contender: Contender, blocks: Dataset) -> Clock:
         logging_steps=1,
         disable_tqdm=True,
         bf16=contender.bf16,
+        use_cpu=contender.bf16 and not torch.cuda.is_available(),  # it refuses bf16 on a CPU that was not asked for
     )
     built.add_callback(Callback())
     built.train()

@@ -1,5 +1,7 @@
 """Fine-tune with Keras 3's fit and KerasHub, on the PyTorch or the TensorFlow backend, in the main kernel."""
 
+import json
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -74,8 +76,11 @@ def prepare_dataset(blocks: Dataset, *, batch_size: int, shuffle: bool) -> tf.da
         batch_size: Blocks in a batch; the last one may be smaller.
         shuffle: Whether to shuffle, for training.
     """
-    batches = blocks.to_tf_dataset(columns=["input_ids", "labels"], batch_size=batch_size, shuffle=shuffle)
-    return batches.map(shift_labels).prefetch(tf.data.AUTOTUNE)
+    rows = blocks.to_tf_dataset(columns=["input_ids", "labels"], batch_size=256, shuffle=False).unbatch()
+    if shuffle:  # not by to_tf_dataset, which repeats its order in every epoch once a seed is set (datasets 5.2)
+        rows = rows.shuffle(len(blocks), reshuffle_each_iteration=True)
+    batches = rows.batch(batch_size).map(shift_labels).prefetch(tf.data.AUTOTUNE)
+    return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(len(blocks) / batch_size)))
 
 
 def build_optimizer(track: Track, steps: int) -> keras.optimizers.Optimizer:
@@ -115,7 +120,7 @@ def score(model: keras_hub.models.CausalLM, blocks: Dataset, batch_size: int = 1
             yield float(losses[counted > 0].sum(dtype="float64")), int(counted.sum())
 
     with _no_gradients():
-        return sum_losses(batch_losses())
+        return sum_losses(batch_losses() if len(blocks) else [])
 
 
 def _no_gradients() -> Any:
@@ -146,7 +151,10 @@ def export_model(
     """
     with write_whole(folder) as unfinished:
         model.export_to_transformers(str(unfinished))
-        config = AutoConfig.from_pretrained(unfinished)
+        values = json.loads((unfinished / "config.json").read_text(encoding="utf-8"))
+        if tokenizer is not None:  # without a preprocessor, KerasHub writes the ids of GPT-2's own vocabulary
+            values |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+        config = AutoConfig.for_model(**values)
         config.architectures = ["GPT2LMHeadModel"]
         config.save_pretrained(unfinished)
         GenerationConfig.from_model_config(config).save_pretrained(unfinished)

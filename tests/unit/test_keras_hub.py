@@ -253,6 +253,15 @@ def test_the_exported_tokenizer_gives_the_same_ids(
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "exported").config.eos_token_id == tokenizer.eos_token_id
 
 
+def test_a_model_exported_while_it_trains_keeps_its_end_of_text_token(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    export_model(load(folder), tmp_path / "exported", tokenizer)  # without a preprocessor, as fit needs it
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
+    assert exported.config.eos_token_id == exported.generation_config.eos_token_id == tokenizer.eos_token_id
+    assert exported.config.bos_token_id == tokenizer.bos_token_id
+
+
 def test_a_folder_is_a_preset_as_it_is_and_a_hub_id_behind_hf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert preset(str(tmp_path)) == str(tmp_path)
     assert preset(HUB_MODEL) == "hf://distilbert/distilgpt2"
