@@ -3,7 +3,7 @@
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, DatasetDict, DatasetInfo, Features, List, Value
 
 from clmkit.eli5 import Rows
 from clmkit.tokenization import count_tokens
@@ -74,7 +74,8 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     column = dataset.with_format("arrow")[:].column("input_ids")
     blocks = _cut([rows.flatten() for rows in column.chunks], block_size)
     features = Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
-    return Dataset(pa.table({"input_ids": blocks, "labels": blocks}, schema=features.arrow_schema))
+    info = DatasetInfo(description=dataset.info.description, features=features)
+    return Dataset(pa.table({"input_ids": blocks, "labels": blocks}, schema=features.arrow_schema), info=info)
 
 
 def _cut(pieces: list[Any], block_size: int) -> pa.ChunkedArray:

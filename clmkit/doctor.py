@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from clmkit.hub import hub_problem
 from clmkit.kernels import KERAS_KERNEL, start_tensorflow
-from clmkit.tracks import BUNDLED, has_gpu, hub_problem
+from clmkit.tracks import BUNDLED, has_gpu
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
 MIN_FREE_GB = {"quick": 0.5, "full": 5.0}  # full: DistilGPT2, its checkpoints with optimizer state, and the data

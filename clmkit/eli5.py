@@ -2,20 +2,23 @@
 
 import glob
 import gzip
+import hashlib
 import json
 import math
 import os
 import shutil
 import tempfile
 import zlib
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
 from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from clmkit.hub import HUB_ERRORS
-from clmkit.tracks import HUB_DATA, Track, check_data_file
+from clmkit.download import download
+from clmkit.hub import HUB_ERRORS, explain, is_disk_full
+from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, check_data_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict)
 
@@ -41,6 +44,8 @@ ELI5_FEATURES = Features(
     }
 )
 
+SPLIT_SEED = 42
+
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
@@ -48,18 +53,21 @@ def load_eli5(track: Track) -> Dataset:
     """Load the track's rows and print where they came from (the guide's step "Load ELI5 dataset").
 
     A local file is read as it is. ELI5-Category comes from the first of three sources that can serve it: the Hub
-    repository, its ``refs/convert/parquet`` revision, and the file that the authors publish.
+    repository, its ``refs/convert/parquet`` revision, and the file that the authors publish. Of the Hub's files only
+    the training split's are downloaded, each checked by its hash.
 
     Args:
         track: What to load, and how many rows of it.
 
     Returns:
-        The rows, in their stored order. ELI5's have the columns and types of ``ELI5_FEATURES``.
+        The rows, in their stored order. ELI5's have the columns and types of ``ELI5_FEATURES``. Where they came from,
+        with the commit or the file's hash, stands in ``info.description``, for the model card.
 
     Raises:
         ValueError: If a local file is of an unknown type, malformed or empty.
         FileNotFoundError: If a local file is not there.
         ConnectionError: If no source could serve the rows; the message gives the reason of each.
+        OSError: If the disk is full.
     """
     if track.data != HUB_DATA:
         dataset = load_local(track.data, track.rows)
@@ -69,28 +77,46 @@ def load_eli5(track: Track) -> Dataset:
 
 
 def _load_from_first_source(track: Track) -> Dataset:
-    first_rows = f"train[:{track.rows}]" if track.rows else "train"
-    sources: list[tuple[str, tuple[str, ...], dict[str, str]]] = [
-        (f"the Hub repository {track.data}", (track.data,), {}),
-        (f"{track.data}, revision refs/convert/parquet", (track.data,), {"revision": "refs/convert/parquet"}),
-        (f"the authors' file {AUTHORS_FILE}", ("json",), {"data_files": AUTHORS_FILE}),
-    ]
-    problems = []
-    for where, arguments, options in sources:
+    sources = {f"the Hub repository {HUB_DATA}": DATA_REVISIONS[0]}
+    sources |= {f"{HUB_DATA}, revision {DATA_REVISIONS[1]}": DATA_REVISIONS[1]}
+    problems: list[OSError] = []
+    for where, revision in {**sources, f"the authors' file {AUTHORS_FILE}": None}.items():
         try:
-            dataset = _to_hub_schema(load_dataset(*arguments, split=first_rows, **options))
-        except (*HUB_ERRORS, RuntimeError, DatasetGenerationError) as error:
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            problems.append(f"{where}: {first_line}")
-            print(f"Not from {problems[-1]}")
+            dataset, version = _load_parquet(track, revision) if revision else _load_authors_file(track)
+        except OSError as error:
+            if is_disk_full(error):
+                raise  # the next source would need as much room
+            problems.append(error)
+            print(f"Not from {where}: {error}")
             continue
         print(f"{len(dataset):,} rows from {where}")
+        dataset.info.description = f"{where}, {version}"
         return dataset
     raise ConnectionError(
         "ELI5-Category could not be loaded from any of its three sources:\n  "
-        + "\n  ".join(problems)
+        + "\n  ".join(map(str, problems))
         + "\nCheck the network, or take the bundled sample: choose_track('quick')"
-    )
+    ) from problems[-1]
+
+
+def _load_parquet(track: Track, revision: str) -> tuple[Dataset, str]:
+    """The rows of one revision of the Hub's repository, and its commit."""
+    folder = download(HUB_DATA, [DATA_FILES], required=[DATA_FILES], repo_type="dataset", revision=revision)
+    files = [glob.escape(str(path)) for path in sorted(folder.rglob(DATA_FILES))]
+    return _load_first_rows(track, "parquet", files), f"commit {folder.name}"
+
+
+def _load_authors_file(track: Track) -> tuple[Dataset, str]:
+    """The rows of the file that the authors publish, which has no versions."""
+    return _load_first_rows(track, "json", [AUTHORS_FILE]), f"read on {date.today()}"
+
+
+def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:
+    split = f"train[:{track.rows}]" if track.rows else "train"
+    try:
+        return _to_hub_schema(load_dataset(builder, data_files=files, split=split))
+    except (*HUB_ERRORS, DatasetGenerationError) as error:
+        raise explain(error, f"reading {', '.join(files)}", "Run this again") from error
 
 
 def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset:
@@ -123,7 +149,10 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
         raise ValueError(f"{path}: there are no rows in it to train on")
-    return _to_hub_schema(dataset.select(range(min(rows or len(dataset), len(dataset)))))
+    dataset = _to_hub_schema(dataset.select(range(min(rows or len(dataset), len(dataset)))))
+    with path.open("rb") as file:
+        dataset.info.description = f"{path.name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return dataset
 
 
 def _read(path: Path, builder: str) -> Dataset | None:
@@ -188,7 +217,7 @@ def _to_hub_schema(dataset: Dataset) -> Dataset:
     return dataset.select_columns(list(ELI5_FEATURES)).cast(ELI5_FEATURES).with_format(None)
 
 
-def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = 42) -> DatasetDict:
+def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED) -> DatasetDict:
     """Split rows into training and test rows, the same way every time.
 
     The guide splits without a seed, so its perplexity moves from run to run. Split rows, never blocks: two blocks of

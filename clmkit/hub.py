@@ -1,13 +1,48 @@
-"""Who is logged in to the Hugging Face Hub, said in one sentence."""
+"""The Hugging Face Hub: is it there, who is logged in, shall models be shared, and what went wrong, in one sentence."""
 
-from huggingface_hub import HfApi, get_token
+import errno
+import http.client
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from clmkit.tracks import hub_problem
+if TYPE_CHECKING:
+    import httpx2
 
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
-# HfHubHTTPError, and a page of HTML in place of JSON is a ValueError.
-HUB_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+# HfHubHTTPError, a page of HTML in place of JSON is a ValueError, and an upload given up is a RuntimeError.
+HUB_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, and log in again."
+
+READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
+
+
+def hub_problem(timeout: float = 5.0) -> str | None:
+    """Ask the Hub for one header.
+
+    Args:
+        timeout: Seconds to wait for an answer.
+
+    Returns:
+        ``None`` if the Hub answers, else what is wrong, in a few words.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
+        urllib.request.urlopen(request, timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        return f"{constants.ENDPOINT} answers with status {error.code}" if error.code >= 500 else None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return f"{constants.ENDPOINT} does not answer: {getattr(error, 'reason', error)}"
+    return None
 
 
 def login_status() -> str:
@@ -22,18 +57,194 @@ def login_status() -> str:
     without = "Everything in this course but sharing works without."
     if get_token() is None:
         return f"Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN."
+    try:
+        name, may_write = _whoami()
+    except PermissionError as error:
+        return f"{error} {without}"
+    except ConnectionError as error:
+        return f"There is a token, but it can't be checked now: {error} {without}"
+    sharing = "Sharing works." if may_write else "This token may only read: sharing needs one that may write."
+    return f"Logged in as {name}. {sharing}"
+
+
+def choose_sharing(share: bool | None = None) -> bool:
+    """Decide whether the model that a notebook trains is shared on the Hub, and print one line.
+
+    Args:
+        share: ``True`` shares, ``False`` does not. Without it the environment variable ``CLMKIT_SHARE`` decides: 1
+            shares; without that, nothing is shared.
+
+    Returns:
+        Whether to share.
+
+    Raises:
+        PermissionError: If it was asked for without a token that may write.
+        ConnectionError: If it was asked for and the Hub can't be asked whose the token is.
+    """
+    if share is None:
+        share = os.environ.get("CLMKIT_SHARE") == "1"
+    if not share:
+        print("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True).")
+        return False
+    without = "To go on without: choose_sharing(False)."
+    if get_token() is None:
+        raise PermissionError(f"sharing needs a login, and there is no token: notebook 1 shows the ways. {without}")
+    try:
+        name, may_write = _whoami()
+    except OSError as error:
+        raise type(error)(f"sharing is not possible now: {error} {without}") from error
+    if not may_write:
+        raise PermissionError(f"the token of {name} may only read; sharing needs one that may write. {without}")
+    print(f"Sharing: the model will be uploaded to the account {name}.")
+    return True
+
+
+def user_name() -> str:
+    """The name of the account that is logged in.
+
+    Raises:
+        PermissionError: If there is no token, or the Hub refuses it.
+        ConnectionError: If the Hub can't be asked.
+    """
+    if get_token() is None:
+        raise PermissionError("Not logged in.")
+    return _whoami()[0]
+
+
+def _whoami() -> tuple[str, bool]:
+    """The name behind the token, and whether it may write."""
     if problem := hub_problem():
-        return f"There is a token, but it can't be checked now: {problem}. {without}"
+        raise ConnectionError(f"{problem}.")
+    limit_waits()
     try:
         account = HfApi().whoami()
     except HUB_ERRORS as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status not in (401, 403):
-            reason = f"the Hub answers with status {status}" if status else f"{type(error).__name__}: {error}"
-            return f"There is a token, but it can't be checked now: {reason}. {without}"
-        new = "Make a new one at https://huggingface.co/settings/tokens, and log in again."
-        return f"The Hub refuses the token (status {status}). {new} {without}"
+        status = status_of(error)
+        if status in (401, 403):
+            raise PermissionError(f"The Hub refuses the token (status {status}). {NEW_TOKEN}") from error
+        raise ConnectionError(f"{_reason(error)}.") from error
     token = account.get("auth", {}).get("accessToken", {})
-    may_write = token.get("role") in ("write", "fineGrained")
-    sharing = "Sharing works." if may_write else "This token may only read: sharing needs one that may write."
-    return f"Logged in as {account['name']}. {sharing}"
+    return str(account["name"]), token.get("role") in ("write", "fineGrained")
+
+
+@contextmanager
+def hub_step(step: str, remedy: str) -> Iterator[None]:
+    """Turn what the Hub's clients raise within the block into one sentence, with their exception as its cause.
+
+    Args:
+        step: What is being done: "downloading distilbert/distilgpt2".
+        remedy: A sentence that says what to do, and what is kept.
+
+    Raises:
+        PermissionError: If the Hub refuses the token.
+        ConnectionError: If the Hub, or the way to it, fails.
+        OSError: If the disk is full.
+    """
+    limit_waits()
+    try:
+        yield
+    except HUB_ERRORS as error:
+        raise explain(error, step, remedy) from error
+
+
+def explain(error: BaseException, step: str, remedy: str) -> OSError:
+    """The exception that ``hub_step`` raises in place of another one."""
+    sentence = f"{step} failed: {_reason(error)}. "
+    if is_disk_full(error):
+        return OSError(
+            errno.ENOSPC, f"{sentence}Make room, or set HF_HOME to a folder on a larger disk, and run this again"
+        )
+    if status_of(error) in (401, 403):
+        return PermissionError(sentence + remedy)
+    return ConnectionError(sentence + remedy)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an exception, or one that led to it, tells of; ``None`` if none does."""
+    statuses = (getattr(getattr(cause, "response", None), "status_code", None) for cause in _causes(error))
+    return next((status for status in statuses if status), None)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a full disk, or quota, is what led to an exception."""
+    return any(isinstance(cause, OSError) and cause.errno in DISK_FULL for cause in _causes(error))
+
+
+def _reason(error: BaseException) -> str:
+    """What an exception of the clients means, in a few words."""
+    status = status_of(error)
+    if is_disk_full(error):
+        return "the disk is full"
+    if status == 401:
+        return "the Hub wants a login (status 401)" if get_token() is None else "the Hub refuses the token (status 401)"
+    if status == 403:
+        return "the token does not allow it (status 403)"
+    if status == 404:
+        return "the Hub has no such thing, or it is private (status 404)"
+    if status:
+        return f"the Hub answers with status {status}"
+    root = _causes(error)[-1]
+    lines = str(root).splitlines()
+    return f"{type(root).__name__}: {lines[0].rstrip('.')}" if lines else type(root).__name__
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The exception, what it was raised from, and so on."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    return causes
+
+
+def limit_waits() -> None:
+    """Let no request of huggingface_hub wait for ever, as most of them would by default (0.36 and 2.4).
+
+    A request that hears nothing for 10 seconds while reading, or 25 while writing, ends with the client's own error.
+    What huggingface_hub gives a limit of its own keeps it.
+    """
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        from huggingface_hub import set_client_factory
+    except ImportError:  # 0.36, of the Keras kernel
+        _limit_waits_of_requests()
+        return
+    set_client_factory(_client)
+
+
+def _seconds(method: str | None) -> int:
+    return READING_SECONDS if method in ("GET", "HEAD") else WRITING_SECONDS
+
+
+def _client() -> "httpx2.Client":
+    # Private, but the only way to the client that huggingface_hub would make itself; a test names it.
+    from huggingface_hub.utils._http import default_client_factory
+
+    def limit(request: "httpx2.Request") -> None:
+        given = request.extensions.get("timeout", {})
+        parts = ("connect", "read", "write", "pool")
+        request.extensions["timeout"] = {part: given.get(part) or _seconds(request.method) for part in parts}
+
+    client = default_client_factory()
+    hooks = client.event_hooks
+    hooks["request"].append(limit)
+    client.event_hooks = hooks
+    return client
+
+
+def _limit_waits_of_requests() -> None:
+    import requests
+    from huggingface_hub import configure_http_backend
+
+    class Limited(requests.adapters.HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
+            options["timeout"] = options.get("timeout") or _seconds(request.method)
+            return super().send(request, **options)
+
+    def session() -> requests.Session:
+        session = requests.Session()
+        session.mount("http://", Limited())
+        session.mount("https://", Limited())
+        return session
+
+    configure_http_backend(session)

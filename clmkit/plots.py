@@ -3,7 +3,8 @@
 import io
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import Image, display
 from matplotlib.figure import Figure
@@ -23,10 +24,13 @@ BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (
 )
 
 
+PNG: dict[str, Any] = {"format": "png", "dpi": 144, "facecolor": "white"}
+
+
 def show(figure: Figure, alt: str) -> None:
     """Display a figure as a PNG with a text for who can't see it; the figure's background is white in any theme."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=144, facecolor="white")
+    figure.savefig(buffer, **PNG)
     width = int(figure.get_figwidth() * 96)
     display(Image(buffer.getvalue(), width=width, alt=alt))
 
@@ -100,6 +104,26 @@ def plot_losses(history: "LossHistory") -> None:
     Args:
         history: Steps and mean losses per token in nats, as ``loss_history`` gives them.
     """
+    show(*_draw_losses(history))
+
+
+def save_losses(history: "LossHistory", path: Path) -> str:
+    """Save the picture that ``plot_losses`` shows.
+
+    Args:
+        history: As for ``plot_losses``.
+        path: Where to; the file is a PNG.
+
+    Returns:
+        What the picture shows, for who can't see it.
+    """
+    figure, alt = _draw_losses(history)
+    # Without the version of the library that wrote it, the same losses are the same file, and no new commit.
+    figure.savefig(path, **PNG, metadata={"Software": None})
+    return alt
+
+
+def _draw_losses(history: "LossHistory") -> tuple[Figure, str]:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
     for points, label, style in ((history.train, "training", "-"), (history.test, "evaluation", "--")):
@@ -114,7 +138,7 @@ def plot_losses(history: "LossHistory") -> None:
         f"Line chart of the loss by step: training falls from {history.train[0][1]:.2f} to {history.train[-1][1]:.2f}, "
         f"evaluation from {history.test[0][1]:.2f} to {history.test[-1][1]:.2f}."
     )
-    show(figure, alt)
+    return figure, alt
 
 
 def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None:

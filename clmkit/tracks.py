@@ -1,16 +1,18 @@
 """Choose what a notebook runs on: the bundled sample and tiny model, or the guide's own data and model."""
 
-import http.client
 import importlib.util
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+
+from clmkit.download import MODEL_FILES, NEEDED_FILES, cached_folder
+from clmkit.hub import hub_problem
 
 BUNDLED = Path(__file__).parent / "bundled"
 HUB_DATA = "dany0407/eli5_category"
 HUB_MODEL = "distilbert/distilgpt2"
+DATA_REVISIONS = ("main", "refs/convert/parquet")
+DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
 
 # Measured in fp32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape.
@@ -58,29 +60,6 @@ def has_gpu() -> bool:
     return False
 
 
-def hub_problem(timeout: float = 5.0) -> str | None:
-    """Ask the Hub for one header.
-
-    Args:
-        timeout: Seconds to wait for an answer.
-
-    Returns:
-        ``None`` if the Hub answers, else what is wrong, in a few words.
-    """
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    try:
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
-        urllib.request.urlopen(request, timeout=timeout).close()
-    except urllib.error.HTTPError as error:
-        return f"{constants.ENDPOINT} answers with status {error.code}" if error.code >= 500 else None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return f"{constants.ENDPOINT} does not answer: {getattr(error, 'reason', error)}"
-    return None
-
-
 def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
     path = Path(path)
@@ -114,14 +93,15 @@ def choose_track(
     Raises:
         ValueError: If the name is neither ``quick`` nor ``full``, or ``rows`` or ``epochs`` is below 1.
         FileNotFoundError: If ``data`` is not there.
-        ConnectionError: If ``full`` was asked for and the Hub does not answer.
+        ConnectionError: If ``full`` was asked for, the Hub does not answer, and no earlier run has downloaded what it
+            takes.
     """
     for label, value in (("rows", rows), ("epochs", epochs)):
         if value is not None and (type(value) is not int or value < 1):
             raise ValueError(f"{label} must be a whole number of 1 or more, not {value!r}")
     if data is not None:
         check_data_file(data)
-    name, reason = _decide(name)
+    name, reason = _decide(name, own_data=data is not None)
     if name == "quick":
         track = _quick(rows, epochs, data)
         what = "the bundled tiny GPT-2 on " + (track.data if data else "the bundled ELI5 sample")
@@ -135,7 +115,7 @@ def choose_track(
     return track
 
 
-def _decide(name: str | None) -> tuple[str, str]:
+def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
     """The track's name, and why it was chosen."""
     reason = "it was asked for"
     if name is None and os.environ.get("CLMKIT_TRACK"):
@@ -145,17 +125,27 @@ def _decide(name: str | None) -> tuple[str, str]:
     if name == "quick":
         return name, reason
     if name == "full":
-        if problem := hub_problem():
+        problem = hub_problem()
+        if problem and not _is_downloaded(own_data):
             raise ConnectionError(
                 f"the full track needs the Hugging Face Hub, and {problem}. Connect, or take the quick track, "
                 "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
             )
-        return name, reason
+        return name, f"{reason} (from what was downloaded before: {problem})" if problem else reason
     if not has_gpu():
         return "quick", "this machine has no GPU"
     if problem := hub_problem():
         return "quick", problem
     return "full", "there is a GPU and the Hub answers"
+
+
+def _is_downloaded(own_data: bool) -> bool:
+    """Whether an earlier run left all that the full track takes in the Hub's cache."""
+    data = own_data or any(
+        cached_folder(HUB_DATA, [DATA_FILES], required=[DATA_FILES], repo_type="dataset", revision=revision)
+        for revision in DATA_REVISIONS
+    )
+    return data and cached_folder(HUB_MODEL, MODEL_FILES, required=NEEDED_FILES) is not None
 
 
 def _quick(rows: int | None, epochs: int | None, data: str | os.PathLike[str] | None) -> Track:

@@ -6,14 +6,12 @@ is that Keras' own ``Callback``.
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import CommitInfo, HfApi, ModelCard, ModelCardData
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.evaluation import perplexity
+from clmkit.training.hub_upload import Uploads
 from clmkit.training.shared import LossHistory, check_output_dir
 
 Logs = Mapping[str, float] | None
@@ -68,7 +66,8 @@ class HubUpload:
 
     That one drives git and git-lfs, writes the token to ``~/.git-credentials`` and into the clone's address, and says
     nothing when a push fails. This one uploads over HTTP, writes the token nowhere, and says so when an upload fails;
-    training goes on, and the folder keeps the model whole.
+    training goes on, and the folder keeps the model whole. The card is not its business: ``write_card`` writes one
+    when the figures are known, and ``push_model`` adds it.
     """
 
     model: Any  # Keras sets it
@@ -82,7 +81,6 @@ class HubUpload:
         hub_model_id: str | None = None,
         hub_token: str | None = None,
         checkpoint: bool = False,
-        **model_card_args: Any,
     ) -> None:
         """Make the repository on the Hub, before any training.
 
@@ -94,12 +92,12 @@ class HubUpload:
             hub_model_id: The repository; its name defaults to the last part of ``output_dir``, in your account.
             hub_token: A token that may write; by default the one that you logged in with.
             checkpoint: Save the optimizer's state too, with ``save_strategy="epoch"``.
-            **model_card_args: Fields of the model card's metadata, such as ``license`` or ``datasets``.
 
         Raises:
             ValueError: If the arguments don't fit together.
             OSError: If the folder can't be written.
-            huggingface_hub.errors.HfHubHTTPError: If the Hub doesn't let you make the repository.
+            PermissionError: If the Hub doesn't let you make the repository.
+            ConnectionError: If the Hub, or the way to it, fails.
         """
         super().__init__()
         if save_strategy not in ("no", "epoch", "steps"):
@@ -110,12 +108,8 @@ class HubUpload:
             raise ValueError(f"checkpoint=True needs save_strategy='epoch', not {save_strategy!r}")
         self.output_dir = check_output_dir(Path(output_dir))
         self.save_strategy, self.save_steps, self.checkpoint = save_strategy, save_steps, checkpoint
-        self.tokenizer, self.model_card_args = tokenizer, model_card_args
-        self.api = HfApi(token=hub_token)
-        name = hub_model_id or self.output_dir.absolute().name
-        self.hub_model_id = self.api.create_repo(name, exist_ok=True).repo_id
-        self.training_history: list[dict[str, float]] = []
-        self.last_job: Future[CommitInfo] | None = None
+        self.tokenizer = tokenizer
+        self.uploads = Uploads(self.output_dir, hub_model_id, hub_token)
 
     def save_model(self) -> None:
         """Save model and tokenizer as a Transformers model; each framework's class says how."""
@@ -125,63 +119,27 @@ class HubUpload:
         """Save what resuming needs besides the model; each framework's class says how."""
         raise NotImplementedError
 
-    def on_train_begin(self, logs: Logs = None) -> None:
-        """Begin a new history."""
-        self.training_history = []
-
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """With ``save_strategy="steps"``, save and upload."""
         if self.save_strategy == "steps" and (batch + 1) % (self.save_steps or 1) == 0:
             self._save_and_upload(f"Training in progress, step {batch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Note the losses; with ``save_strategy="epoch"``, save and upload."""
-        self.training_history.append({"epoch": epoch + 1, **(logs or {})})
+        """With ``save_strategy="epoch"``, save and upload."""
         if self.save_strategy == "epoch":
             self._save_and_upload(f"Training in progress, epoch {epoch + 1}", epoch if self.checkpoint else None)
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Wait for the upload under way, then save and upload the last state."""
-        self._report(wait=True)
+        self.uploads.finish()
         self._save_and_upload("End of training")
-        self._report(wait=True)
+        self.uploads.finish()
 
     def _save_and_upload(self, message: str, checkpoint_epoch: int | None = None) -> None:
         """Save, and start an upload, unless one is under way: it reads the files that saving would replace."""
-        if self.last_job and not self.last_job.done():
+        if self.uploads.busy:
             return
-        self._report()
         self.save_model()
-        self._write_card()
         if checkpoint_epoch is not None:
             self.save_checkpoint(checkpoint_epoch)
-        self.last_job = self.api.upload_folder(
-            repo_id=self.hub_model_id, folder_path=self.output_dir, commit_message=message, run_as_future=True
-        )
-
-    def _report(self, wait: bool = False) -> None:
-        """Say so if the last upload failed."""
-        if self.last_job and (wait or self.last_job.done()):
-            error = self.last_job.exception()
-            if error:
-                reason = str(error).strip().split("\n")[0]
-                print(
-                    f"Uploading to {self.hub_model_id} failed: {type(error).__name__}: {reason}. The model is in "
-                    f"{self.output_dir.as_posix()}; to upload it again: "
-                    f"huggingface_hub.upload_folder(repo_id={self.hub_model_id!r}, "
-                    f"folder_path={self.output_dir.as_posix()!r})"
-                )
-            self.last_job = None
-
-    def _write_card(self) -> None:
-        rows = [
-            f"| {entry['epoch']:.0f} | {entry['loss']:.4f} | {entry['val_loss']:.4f} | "
-            f"{perplexity(entry['val_loss']):.2f} |"
-            for entry in self.training_history
-            if "val_loss" in entry
-        ]
-        table = ["| epoch | training loss | evaluation loss | perplexity |", "| --- | --- | --- | --- |", *rows]
-        metadata = ModelCardData(**({"library_name": "transformers"} | self.model_card_args)).to_yaml()
-        ModelCard(f"---\n{metadata}\n---\n\n# {self.output_dir.name}\n\n" + "\n".join(table) + "\n").save(
-            self.output_dir / "README.md"
-        )
+        self.uploads.start(message)

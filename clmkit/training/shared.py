@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from datasets import DatasetDict
+from huggingface_hub import ModelCard, get_token
 
 from clmkit.chunking import chunk
+from clmkit.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.eli5 import join_answers, load_eli5, split_rows
+from clmkit.hub import user_name
 from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
 
@@ -119,7 +122,10 @@ def tuned_models(track: Track) -> dict[Framework, Path]:
 
 
 def find_or_train(track: Track, framework: Framework, train: Callable[[Path], None]) -> Path:
-    """Find the tuned model that a framework's notebook saved, or train it now, and say which.
+    """Find the tuned model that a framework's notebook saved or shared, or train it now, and say which.
+
+    On the full track, a model that was shared is looked for in the account that is logged in: training it again takes
+    longer than a download.
 
     Args:
         track: What it was, or is to be, trained on.
@@ -133,6 +139,25 @@ def find_or_train(track: Track, framework: Framework, train: Callable[[Path], No
     if is_model(folder):
         print(f"Using the tuned model that is in {folder.as_posix()}")
         return folder
+    if track.name == "full" and (shared := _find_shared(track)):
+        return shared
     print(f"No tuned model in {folder.as_posix()} yet: training it now, as {TRAINED_BY[framework]} does")
     train(folder)
+    return folder
+
+
+def _find_shared(track: Track) -> Path | None:
+    """Download the model that the account that is logged in has shared, if it was tuned from the track's model."""
+    if get_token() is None:
+        return None
+    try:
+        repo_id = f"{user_name()}/{Path(track.output_dir).name}"
+        folder = download(repo_id, MODEL_FILES, required=["README.md", *NEEDED_FILES])
+    except OSError as error:
+        print(f"No shared model: {error}")
+        return None
+    if ModelCard.load(folder / "README.md").data.get("base_model") != track.model:
+        print(f"Not using {repo_id} on the Hub: its card does not say that it was tuned from {track.model}")
+        return None
+    print(f"Using the tuned model {repo_id} on the Hub, commit {folder.name}")
     return folder

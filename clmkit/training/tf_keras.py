@@ -7,6 +7,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from safetensors.numpy import save_file
 
+from clmkit.download import download_model
 from clmkit.evaluation import Score, sum_losses
 from clmkit.kernels import start_tensorflow
 from clmkit.tracks import Track, has_gpu
@@ -147,7 +148,7 @@ def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTra
         The tuned model.
     """
     set_seed(42)
-    model = TFAutoModelForCausalLM.from_pretrained(track.model)
+    model = TFAutoModelForCausalLM.from_pretrained(download_model(track))
     collator = DefaultDataCollator(return_tensors="tf")
     train_set = model.prepare_tf_dataset(blocks["train"], batch_size=batch_size, shuffle=True, collate_fn=collator)
     test_set = model.prepare_tf_dataset(blocks["test"], batch_size=batch_size, shuffle=False, collate_fn=collator)
@@ -157,14 +158,14 @@ def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTra
 
 
 def find_or_train(track: Track) -> Path:
-    """Find the tuned model that notebook 06b saved, or train it now, and say which.
+    """Find the tuned model that notebook 06b saved or shared, or train it now, and say which.
 
     Returns:
         The model's folder.
     """
 
     def train_and_save(folder: Path) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(track.model)
+        tokenizer = AutoTokenizer.from_pretrained(download_model(track))
         export_model(train(track, shared.prepare_blocks(track, tokenizer)), folder, tokenizer)
 
     return shared.find_or_train(track, "tf_keras", train_and_save)

@@ -12,12 +12,17 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
     default_data_collator,
 )
 
+from clmkit.download import download_model
 from clmkit.tracks import Track
 from clmkit.training import shared
+from clmkit.training.hub_upload import Uploads
 from clmkit.training.shared import LossHistory, check_output_dir, prepare_blocks
 
 
@@ -33,6 +38,57 @@ def hardware_arguments() -> dict[str, Any]:
         "bf16": cuda and torch.cuda.is_bf16_supported(including_emulation=False),
         "dataloader_pin_memory": cuda,
     }
+
+
+class HubCallback(TrainerCallback):
+    """Uploads a model over HTTP while the Trainer trains it, and says so when an upload fails.
+
+    The Trainer's own ``push_to_hub=True`` says nothing of an upload that fails while it trains (transformers 5.23).
+    """
+
+    def __init__(self, output_dir: str | Path, hub_model_id: str | None = None, hub_token: str | None = None) -> None:
+        """Make the repository on the Hub, before any training.
+
+        Args:
+            output_dir: The folder to save into; what is uploaded is this folder, without its checkpoints.
+            hub_model_id: The repository; its name defaults to the last part of ``output_dir``, in your account.
+            hub_token: A token that may write; by default the one that you logged in with.
+
+        Raises:
+            OSError: If the folder can't be written.
+            PermissionError: If the Hub doesn't let you make the repository.
+            ConnectionError: If the Hub, or the way to it, fails.
+        """
+        self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token)
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **objects: Any,
+    ) -> None:
+        """With every checkpoint, upload the model, unless the last upload is still under way."""
+        if not self.uploads.busy:
+            self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", objects)
+
+    def on_train_end(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **objects: Any,
+    ) -> None:
+        """Wait for the upload under way, then upload the last state."""
+        self.uploads.finish()
+        self._save_and_upload("End of training", objects)
+        self.uploads.finish()
+
+    def _save_and_upload(self, message: str, objects: Mapping[str, Any]) -> None:
+        with shared.write_whole(self.uploads.folder) as unfinished:
+            objects["model"].save_pretrained(unfinished)
+            objects["processing_class"].save_pretrained(unfinished)
+        self.uploads.start(message)
 
 
 def build_trainer(
@@ -57,14 +113,14 @@ def build_trainer(
         model: The causal language model to tune, in place.
         blocks: ``"train"`` and ``"test"`` blocks of equal length, as ``chunk`` gives them.
         tokenizer: The model's.
-        push_to_hub: Whether to share the model on the Hub, under the name of the output folder.
+        push_to_hub: Whether to upload the model while it trains, under the name of the output folder.
         **arguments: Any other field of ``TrainingArguments``; it wins over the ones here.
 
     Returns:
         A Trainer, ready to ``train()``.
 
     Raises:
-        OSError: If the output folder can't be written.
+        OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded.
         ValueError: If the blocks are longer than the model's context.
     """
     block_size = len(blocks["train"][0]["input_ids"])
@@ -80,7 +136,6 @@ def build_trainer(
         "logging_steps": 0.05,
         "save_strategy": "epoch",
         "save_total_limit": 1,
-        "push_to_hub": push_to_hub,
         "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
         **hardware_arguments(),
         **arguments,
@@ -94,19 +149,21 @@ def build_trainer(
         eval_dataset=blocks["test"],
         data_collator=default_data_collator,
         processing_class=tokenizer,
+        callbacks=[HubCallback(chosen["output_dir"])] if push_to_hub else [],
     )
 
 
 def find_or_train(track: Track) -> Path:
-    """Find the tuned model that notebook 06a saved, or train it now, and say which.
+    """Find the tuned model that notebook 06a saved or shared, or train it now, and say which.
 
     Returns:
         The model's folder.
     """
 
     def train(folder: Path) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(track.model)
-        model = AutoModelForCausalLM.from_pretrained(track.model)
+        base = download_model(track)
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        model = AutoModelForCausalLM.from_pretrained(base)
         trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
         trainer.train()
         trainer.save_model()

@@ -1,0 +1,172 @@
+"""Download from the Hub: whole, checked by hash, in bounded time, and at once where it was downloaded before."""
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from clmkit.hub import HUB_ERRORS, explain, is_disk_full, limit_waits, status_of
+
+if TYPE_CHECKING:
+    from clmkit.tracks import Track
+
+RepoType = Literal["model", "dataset"]
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+CONFIG_FILES = ("config.json", "generation_config.json", "README.md")
+WEIGHTS = "model.safetensors"
+MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, WEIGHTS)
+NEEDED_FILES = ("config.json", "tokenizer*.json", WEIGHTS)
+PATIENCE = 6.0  # seconds in which a download that fails is tried again
+
+
+def download(
+    repo_id: str,
+    patterns: Sequence[str],
+    *,
+    required: Sequence[str],
+    repo_type: RepoType = "model",
+    revision: str = "main",
+    remedy: str = "",
+) -> Path:
+    """Download files of a repository into the Hub's cache, or find them there, and check each by its hash.
+
+    The work is ``huggingface_hub.snapshot_download``'s, which resumes what broke off. What it does not do is added
+    here: a download that breaks off is tried again for some seconds, and a file of the right length with wrong bytes
+    is removed and fetched again; the clients would use it for ever. Where the Hub does not answer, what is in the
+    cache is used.
+
+    Args:
+        repo_id: The repository: ``owner/name``.
+        patterns: Which of its files, by name or pattern.
+        required: Patterns of files that have to be there in the end.
+        repo_type: ``"model"`` or ``"dataset"``.
+        revision: A branch, tag or commit.
+        remedy: A sentence for the error: what to do other than try again.
+
+    Returns:
+        The folder of the files; its name is the commit's sha.
+
+    Raises:
+        PermissionError: If the Hub wants a login, or another one.
+        ConnectionError: If the files can't be had; the message says why and what to do.
+        OSError: If the disk is full.
+    """
+    limit_waits()
+    step = f"downloading {repo_id}" + (f" (revision {revision})" if revision != "main" else "")
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            folder = Path(
+                snapshot_download(repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns))
+            )
+            _check(folder, required)
+            return folder
+        except HUB_ERRORS as error:
+            if _is_final(error) or time.monotonic() > deadline:
+                again = "" if status_of(error) == 404 else "What has arrived is kept: run this again. "
+                raise explain(error, step, again + remedy) from error
+        time.sleep(1)
+
+
+def cached_folder(
+    repo_id: str,
+    patterns: Sequence[str],
+    *,
+    required: Sequence[str],
+    repo_type: RepoType = "model",
+    revision: str = "main",
+) -> Path | None:
+    """The folder that an earlier ``download`` of the same files filled, without asking the Hub.
+
+    Args:
+        repo_id: The repository.
+        patterns: Which of its files, by name or pattern.
+        required: Patterns of files that have to be there.
+        repo_type: ``"model"`` or ``"dataset"``.
+        revision: A branch, tag or commit.
+
+    Returns:
+        The folder, or ``None`` if a file is missing.
+    """
+    try:
+        found = snapshot_download(
+            repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns), local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return None if _missing(_files(Path(found)), required) else Path(found)
+
+
+def download_model(track: "Track", *, weights: bool = True) -> str:
+    """Get the track's model, for ``from_pretrained``.
+
+    Args:
+        track: Names the model: a folder, such as the bundled one, or a repository on the Hub.
+        weights: Whether the weights are needed; a tokenizer does without.
+
+    Returns:
+        A folder's path: what ``from_pretrained`` takes in place of a name on the Hub, and reads without a request.
+
+    Raises:
+        PermissionError: As ``download``.
+        ConnectionError: As ``download``.
+        OSError: As ``download``.
+    """
+    if Path(track.model).is_dir():
+        return track.model
+    patterns = [name for name in MODEL_FILES if weights or name != WEIGHTS]
+    needed = [name for name in NEEDED_FILES if weights or name != WEIGHTS]
+    remedy = "Or take the quick track, which needs no network: choose_track('quick')"
+    return str(download(track.model, patterns, required=needed, remedy=remedy))
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether trying again can't help."""
+    refused = status_of(error) in (401, 403, 404)
+    missing = type(error) is FileNotFoundError
+    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE
+
+
+def _check(folder: Path, required: Sequence[str]) -> None:
+    """Raise unless the files are there and whole; those that are not whole are removed."""
+    files = _files(folder)
+    corrupt = [name for name, path in files.items() if not _has_its_hash(path.resolve())]
+    for name in corrupt:
+        files[name].resolve().unlink()
+        files[name].unlink()
+    if corrupt:
+        raise OSError(f"{', '.join(corrupt)} arrived with wrong bytes")
+    if missing := _missing(files, required):
+        raise FileNotFoundError(f"no {' and no '.join(missing)} among its files")
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+
+
+def _missing(names: Iterable[str], required: Sequence[str]) -> list[str]:
+    """The patterns that match no name."""
+    names = list(names)
+    return [pattern for pattern in required if not any(fnmatch(name, pattern) for name in names)]
+
+
+def _has_its_hash(blob: Path) -> bool:
+    """Whether a file of the Hub's cache, which is named by its hash, has that hash.
+
+    Large files have their sha256 for a name, others git's sha1. Where the file system has no links (Windows without
+    developer mode), files are kept under their own names, and can't be checked.
+    """
+    name = blob.name
+    with blob.open("rb") as file:
+        if len(name) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest() == name
+        if len(name) == 40:
+            header = b"blob %d\0" % blob.stat().st_size
+            return hashlib.sha1(header + file.read()).hexdigest() == name
+    return True

@@ -1,0 +1,107 @@
+"""Upload a model to the Hub, while it trains and when it is done, so that no failure goes unsaid."""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, HfApi
+
+from clmkit.hub import HUB_ERRORS, explain, hub_step
+
+# Of the Trainer: what it needs to resume, which is larger than the model and of use to no one else.
+NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin"]
+
+
+class Uploads:
+    """Uploads of one folder in the background; a failure is printed, and the work that goes on meanwhile does.
+
+    Attributes:
+        repo_id: The repository on the Hub: ``account/name``.
+        last_job: The last upload; ``None`` before the first, and once its end has been looked at.
+    """
+
+    def __init__(self, folder: Path, name: str | None = None, token: str | None = None) -> None:
+        """Make the repository on the Hub, unless it is there.
+
+        Args:
+            folder: What is uploaded.
+            name: The repository; by default the last part of the folder's path, in the account that is logged in.
+            token: A token that may write; by default the one that you logged in with.
+
+        Raises:
+            PermissionError: If the Hub does not let you make the repository.
+            ConnectionError: If the Hub, or the way to it, fails.
+        """
+        self.folder, self.api = folder, HfApi(token=token)
+        self.last_job: Future[CommitInfo] | None = None
+        self.repo_id = _create_repo(self.api, name or folder.absolute().name)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an upload is under way, which reads the folder's files."""
+        return self.last_job is not None and not self.last_job.done()
+
+    def start(self, message: str) -> None:
+        """Begin an upload, with a message for its commit."""
+        self.finish()
+        self.last_job = self.api.upload_folder(
+            repo_id=self.repo_id,
+            folder_path=self.folder,
+            commit_message=message,
+            ignore_patterns=NOT_SHARED,
+            run_as_future=True,
+        )
+
+    def finish(self) -> None:
+        """Wait for the upload that is under way, and print what went wrong if it failed."""
+        if self.last_job is None:
+            return
+        if self.busy:
+            print(f"Waiting for the upload to {self.repo_id}")
+        try:
+            self.last_job.result()
+        except HUB_ERRORS as error:
+            print(f"While training, {explain(error, f'uploading to {self.repo_id}', _remedy(self.folder))}")
+        self.last_job = None
+
+
+def push_model(folder: str | Path, name: str | None = None) -> str:
+    """Upload a folder's model to the Hub in one commit (the guide's ``trainer.push_to_hub()``).
+
+    What the repository has already is neither uploaded nor committed a second time, so a push that failed can be
+    repeated.
+
+    Args:
+        folder: A model that is saved whole, with its card.
+        name: The repository; by default the last part of the folder's path, in the account that is logged in.
+
+    Returns:
+        The address of the model's page.
+
+    Raises:
+        FileNotFoundError: If there is no model in the folder.
+        PermissionError: If there is no token that may write.
+        ConnectionError: If the Hub, or the way to it, fails.
+    """
+    folder = Path(folder)
+    if not (folder / "model.safetensors").is_file():
+        raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
+    api = HfApi()
+    repo_id = _create_repo(api, name or folder.absolute().name)
+    with hub_step(f"uploading to {repo_id}", _remedy(folder)):
+        api.upload_folder(
+            repo_id=repo_id,
+            folder_path=folder,
+            commit_message="Share the tuned model with its card",
+            ignore_patterns=NOT_SHARED,
+        )
+    return f"{api.endpoint}/{repo_id}"
+
+
+def _create_repo(api: HfApi, name: str) -> str:
+    remedy = "Sharing needs a token that may write; everything else works without"
+    with hub_step(f"making the repository {name}", remedy):
+        return str(api.create_repo(name, exist_ok=True).repo_id)
+
+
+def _remedy(folder: Path) -> str:
+    return f"The model is safe in {folder.as_posix()}; to upload it: push_model({folder.as_posix()!r})"

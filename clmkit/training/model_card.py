@@ -1,0 +1,115 @@
+"""Write the card of a tuned model: what it takes to understand the model's figures, and to train it again."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from clmkit.download import cached_folder
+from clmkit.eli5 import SPLIT_SEED
+from clmkit.evaluation import Score
+from clmkit.plots import save_losses
+from clmkit.tracks import HUB_DATA, Track
+from clmkit.training.shared import Framework, LossHistory
+
+LIBRARIES: dict[Framework, tuple[str, ...]] = {
+    "pytorch": ("transformers", "torch", "datasets"),
+    "tf_keras": ("transformers", "tensorflow", "tf-keras", "datasets"),
+    "keras_hub": ("keras-hub", "keras", "datasets"),
+}
+PICTURE = "losses.png"
+TEXT = """# {name}
+
+A causal language model: it continues a text. It was tuned in the course of {clmkit}, and it invents: what it says is
+no source of facts.
+
+| what | value |
+| --- | --- |
+{rows}
+
+![{alt}]({picture})
+"""
+
+
+def write_card(
+    folder: str | Path,
+    track: Track,
+    blocks: DatasetDict,
+    *,
+    framework: Framework,
+    hyperparameters: Mapping[str, Any],
+    before: Score,
+    after: Score,
+    history: LossHistory,
+) -> ModelCard:
+    """Write a model's ``README.md``, with the loss curve as a picture, into its folder.
+
+    Args:
+        folder: Where the model was saved; the last part of its path is the model's name.
+        track: What the model was tuned from, and on.
+        blocks: ``"train"`` and ``"test"`` blocks, as ``prepare_blocks`` gives them: they know where they came from.
+        framework: Which framework trained.
+        hyperparameters: What a reader needs to train it again, by name.
+        before: The score on the test blocks before training.
+        after: The score after it.
+        history: The losses over the course of training.
+
+    Returns:
+        The card; ``card.data`` is its metadata in the Hub's form, ``card.text`` what people read.
+
+    Raises:
+        OSError: If the folder can't be written.
+    """
+    folder = Path(folder)
+    facts = {
+        "base model": _base_model(track),
+        "data": blocks["train"].info.description,
+        "rows": f"{track.rows:,} at most" if track.rows else "all",
+        "split": f"a fifth of the rows held out before packing, seed {SPLIT_SEED}",
+        "block size": f"{len(blocks['train'][0]['input_ids'])} tokens",
+        "blocks": f"{len(blocks['train']):,} to train on, {len(blocks['test']):,} to test on",
+        **hyperparameters,
+        "perplexity before": f"{before.perplexity:.2f} (mean loss {before.mean_loss:.4f} nats a token)",
+        "perplexity after": f"{after.perplexity:.2f} (mean loss {after.mean_loss:.4f} nats a token)",
+        "measured on": f"{after.tokens:,} predictions in the test blocks",
+        "libraries": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[framework]),
+    }
+    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items())
+    alt = save_losses(history, folder / PICTURE)
+    text = TEXT.format(name=folder.absolute().name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE)
+    card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
+    card.save(folder / "README.md")
+    return card
+
+
+def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
+    """The Hub's metadata; only ids of the Hub are allowed as base model and data sets."""
+    known: dict[str, Any] = {"language": "en", "license": "apache-2.0", "library_name": "transformers"}
+    known |= {"pipeline_tag": "text-generation"}
+    if not Path(track.model).is_dir():
+        known["base_model"] = track.model
+    if track.data == HUB_DATA:
+        result = EvalResult(
+            task_type="text-generation",
+            dataset_type=HUB_DATA,
+            dataset_name="ELI5-Category",
+            dataset_split="train",
+            metric_type="perplexity",
+            metric_value=round(after.perplexity, 2),
+        )
+        known |= {"datasets": [HUB_DATA], "model_name": folder.absolute().name, "eval_results": [result]}
+    return ModelCardData(**known)
+
+
+def _base_model(track: Track) -> str:
+    if Path(track.model).is_dir():
+        return f"the tiny GPT-2 that is bundled with {_clmkit()}"
+    folder = cached_folder(track.model, ["config.json"], required=["config.json"])
+    return f"{track.model}, commit {folder.name}" if folder else track.model
+
+
+def _clmkit() -> str:
+    return f"clmkit {importlib.metadata.version('clmkit')}"
