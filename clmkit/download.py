@@ -1,8 +1,9 @@
 """Download from the Hub: whole, checked by hash, in bounded time, and at once where it was downloaded before."""
 
 import hashlib
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit.hub import HUB_ERRORS, explain, is_disk_full, limit_waits, status_of
+from clmkit.hub import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
 
 if TYPE_CHECKING:
     from clmkit.tracks import Track
@@ -59,17 +60,25 @@ def download(
     """
     limit_waits()
     step = f"downloading {repo_id}" + (f" (revision {revision})" if revision != "main" else "")
+
+    def attempt() -> Path:
+        folder = snapshot_download(repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns))
+        _check(Path(folder), required)
+        return Path(folder)
+
+    with RETRIES.within(PATIENCE):
+        return _patiently(attempt, step, remedy)
+
+
+def _patiently(attempt: Callable[[], Path], step: str, remedy: str) -> Path:
+    """Make an attempt again for some seconds if it fails, then say what failed."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            folder = Path(
-                snapshot_download(repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns))
-            )
-            _check(folder, required)
-            return folder
+            return attempt()
         except HUB_ERRORS as error:
             if _is_final(error) or time.monotonic() > deadline:
-                again = "" if status_of(error) == 404 else "What has arrived is kept: run this again. "
+                again = "" if _is_final(error) else "What has arrived is kept: run this again. "
                 raise explain(error, step, again + remedy) from error
         time.sleep(1)
 
@@ -138,8 +147,8 @@ def _check(folder: Path, required: Sequence[str]) -> None:
     files = _files(folder)
     corrupt = [name for name, path in files.items() if not _has_its_hash(path.resolve())]
     for name in corrupt:
-        files[name].resolve().unlink()
-        files[name].unlink()
+        files[name].resolve().unlink(missing_ok=True)  # equal files share one
+        files[name].unlink(missing_ok=True)
     if corrupt:
         raise OSError(f"{', '.join(corrupt)} arrived with wrong bytes")
     if missing := _missing(files, required):
@@ -147,7 +156,7 @@ def _check(folder: Path, required: Sequence[str]) -> None:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _missing(names: Iterable[str], required: Sequence[str]) -> list[str]:
@@ -164,9 +173,9 @@ def _has_its_hash(blob: Path) -> bool:
     """
     name = blob.name
     with blob.open("rb") as file:
-        if len(name) == 64:
+        if re.fullmatch("[0-9a-f]{64}", name):
             return hashlib.file_digest(file, "sha256").hexdigest() == name
-        if len(name) == 40:
+        if re.fullmatch("[0-9a-f]{40}", name):
             header = b"blob %d\0" % blob.stat().st_size
             return hashlib.sha1(header + file.read()).hexdigest() == name
     return True

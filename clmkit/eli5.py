@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import zlib
 from datetime import date
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ def _load_from_first_source(track: Track) -> Dataset:
             print(f"Not from {where}: {error}")
             continue
         print(f"{len(dataset):,} rows from {where}")
-        dataset.info.description = f"{where}, {version}"
+        dataset.info.description = f"{where}, {version}, the first {len(dataset):,} rows"
         return dataset
     raise ConnectionError(
         "ELI5-Category could not be loaded from any of its three sources:\n  "
@@ -102,7 +103,9 @@ def _load_from_first_source(track: Track) -> Dataset:
 def _load_parquet(track: Track, revision: str) -> tuple[Dataset, str]:
     """The rows of one revision of the Hub's repository, and its commit."""
     folder = download(HUB_DATA, [DATA_FILES], required=[DATA_FILES], repo_type="dataset", revision=revision)
-    files = [glob.escape(str(path)) for path in sorted(folder.rglob(DATA_FILES))]
+    # The converted revision has default/train/0000.parquet: the pattern is one of whole paths.
+    paths = [path for path in sorted(folder.rglob("*")) if fnmatch(path.relative_to(folder).as_posix(), DATA_FILES)]
+    files = [glob.escape(str(path)) for path in paths]
     return _load_first_rows(track, "parquet", files), f"commit {folder.name}"
 
 
@@ -112,11 +115,11 @@ def _load_authors_file(track: Track) -> tuple[Dataset, str]:
 
 
 def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:
-    split = f"train[:{track.rows}]" if track.rows else "train"
     try:
-        return _to_hub_schema(load_dataset(builder, data_files=files, split=split))
+        dataset = load_dataset(builder, data_files=files, split="train")
     except (*HUB_ERRORS, DatasetGenerationError) as error:
         raise explain(error, f"reading {', '.join(files)}", "Run this again") from error
+    return _to_hub_schema(dataset.select(range(min(track.rows or len(dataset), len(dataset)))))
 
 
 def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset:
@@ -151,7 +154,8 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset
         raise ValueError(f"{path}: there are no rows in it to train on")
     dataset = _to_hub_schema(dataset.select(range(min(rows or len(dataset), len(dataset)))))
     with path.open("rb") as file:
-        dataset.info.description = f"{path.name}, sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    dataset.info.description = f"{path.name}, sha256 {sha256}, the first {len(dataset):,} rows"
     return dataset
 
 

@@ -2,14 +2,21 @@
 
 import errno
 import http.client
+import json
+import math
 import os
+import re
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from huggingface_hub import HfApi, constants, get_token
+from huggingface_hub import HfApi, constants
+from huggingface_hub import get_token as _get_token
 from huggingface_hub.errors import HfHubHTTPError
 
 if TYPE_CHECKING:
@@ -43,6 +50,16 @@ def hub_problem(timeout: float = 5.0) -> str | None:
     except (OSError, ValueError, http.client.HTTPException) as error:
         return f"{constants.ENDPOINT} does not answer: {getattr(error, 'reason', error)}"
     return None
+
+
+def get_token() -> str | None:
+    """The token that is logged in with, as ``huggingface_hub.get_token``, and no warning where there is none.
+
+    In Colab, 0.36 warns at length where there is no secret; what it says, the callers say.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\nThe secret `HF_TOKEN` does not exist", UserWarning)
+        return _get_token()
 
 
 def login_status() -> str:
@@ -124,7 +141,8 @@ def _whoami() -> tuple[str, bool]:
             raise PermissionError(f"The Hub refuses the token (status {status}). {NEW_TOKEN}") from error
         raise ConnectionError(f"{_reason(error)}.") from error
     token = account.get("auth", {}).get("accessToken", {})
-    return str(account["name"]), token.get("role") in ("write", "fineGrained")
+    # A login by notebook_login() may have no role: then the Hub decides when something is shared.
+    return str(account["name"]), token.get("role") != "read"
 
 
 @contextmanager
@@ -155,8 +173,8 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
             errno.ENOSPC, f"{sentence}Make room, or set HF_HOME to a folder on a larger disk, and run this again"
         )
     if status_of(error) in (401, 403):
-        return PermissionError(sentence + remedy)
-    return ConnectionError(sentence + remedy)
+        return PermissionError((sentence + remedy).rstrip())
+    return ConnectionError((sentence + remedy).rstrip())
 
 
 def status_of(error: BaseException) -> int | None:
@@ -168,6 +186,11 @@ def status_of(error: BaseException) -> int | None:
 def is_disk_full(error: BaseException) -> bool:
     """Whether a full disk, or quota, is what led to an exception."""
     return any(isinstance(cause, OSError) and cause.errno in DISK_FULL for cause in _causes(error))
+
+
+def is_silence(error: BaseException) -> bool:
+    """Whether a request that heard nothing for too long is what led to an exception."""
+    return any(isinstance(cause, TimeoutError) for cause in _causes(error))
 
 
 def _reason(error: BaseException) -> str:
@@ -183,8 +206,12 @@ def _reason(error: BaseException) -> str:
         return "the Hub has no such thing, or it is private (status 404)"
     if status:
         return f"the Hub answers with status {status}"
-    root = _causes(error)[-1]
-    lines = str(root).splitlines()
+    causes = [cause for cause in _causes(error) if isinstance(cause, HUB_ERRORS)]
+    if any(isinstance(cause, json.JSONDecodeError) for cause in causes):
+        return f"what answers at {constants.ENDPOINT} is not the Hub; some networks want a login in the browser first"
+    root = causes[-1] if causes else error
+    # A complaint about a malformed header quotes the header.
+    lines = re.sub("Bearer .*", "Bearer ...", str(root)).splitlines()
     return f"{type(root).__name__}: {lines[0].rstrip('.')}" if lines else type(root).__name__
 
 
@@ -196,6 +223,42 @@ def _causes(error: BaseException) -> list[BaseException]:
     return causes
 
 
+class Retries:
+    """Ends huggingface_hub's retries of a request when patience is over; by themselves they take 23 to 65 seconds.
+
+    A retry asks for the same bytes, to within a mebibyte: a download that breaks off and gets on may go on.
+    """
+
+    def __init__(self) -> None:
+        self._patience, self._began = math.inf, dict[tuple[str, int], float]()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Let no retry begin, while the block runs, that many seconds after the first try."""
+        self._patience, self._began = seconds, {}
+        try:
+            yield
+        finally:
+            self._patience = math.inf
+
+    def are_over(self, method: str | None, url: str | None, headers: Mapping[str, Any]) -> bool:
+        """Whether a request was first made so long ago that it is not worth another try."""
+        if self._patience == math.inf or method not in ("GET", "HEAD"):
+            return False
+        start = re.match(r"bytes=(\d+)", headers.get("Range", ""))
+        began = self._began.setdefault((f"{method} {url}", int(start[1]) >> 20 if start else 0), time.monotonic())
+        return time.monotonic() - began > self._patience
+
+
+RETRIES = Retries()
+
+
+def _is_retried(status: int) -> bool:
+    """Whether huggingface_hub would make a request anew that was answered with this status."""
+    return status == 429 or status >= 500
+
+
+@cache  # a second time would close the connections of an upload that is under way
 def limit_waits() -> None:
     """Let no request of huggingface_hub wait for ever, as most of them would by default (0.36 and 2.4).
 
@@ -224,10 +287,18 @@ def _client() -> "httpx2.Client":
         given = request.extensions.get("timeout", {})
         parts = ("connect", "read", "write", "pool")
         request.extensions["timeout"] = {part: given.get(part) or _seconds(request.method) for part in parts}
+        if RETRIES.are_over(request.method, str(request.url), request.headers):
+            raise TimeoutError("no answer")
+
+    def end_retries(response: "httpx2.Response") -> None:
+        request = response.request
+        if _is_retried(response.status_code) and RETRIES.are_over(request.method, str(request.url), request.headers):
+            response.raise_for_status()
 
     client = default_client_factory()
     hooks = client.event_hooks
     hooks["request"].append(limit)
+    hooks["response"].append(end_retries)
     client.event_hooks = hooks
     return client
 
@@ -239,7 +310,12 @@ def _limit_waits_of_requests() -> None:
     class Limited(requests.adapters.HTTPAdapter):
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
             options["timeout"] = options.get("timeout") or _seconds(request.method)
-            return super().send(request, **options)
+            if RETRIES.are_over(request.method, request.url, request.headers):
+                raise TimeoutError("no answer")
+            response = super().send(request, **options)
+            if _is_retried(response.status_code) and RETRIES.are_over(request.method, request.url, request.headers):
+                response.raise_for_status()
+            return response
 
     def session() -> requests.Session:
         session = requests.Session()

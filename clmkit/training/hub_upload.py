@@ -17,6 +17,7 @@ class Uploads:
     Attributes:
         repo_id: The repository on the Hub: ``account/name``.
         last_job: The last upload; ``None`` before the first, and once its end has been looked at.
+        step: The training step whose model was last uploaded; ``None`` before the first upload and after a failed one.
     """
 
     def __init__(self, folder: Path, name: str | None = None, token: str | None = None) -> None:
@@ -33,6 +34,7 @@ class Uploads:
         """
         self.folder, self.api = folder, HfApi(token=token)
         self.last_job: Future[CommitInfo] | None = None
+        self.step: int | None = None
         self.repo_id = _create_repo(self.api, name or folder.absolute().name)
 
     @property
@@ -40,9 +42,10 @@ class Uploads:
         """Whether an upload is under way, which reads the folder's files."""
         return self.last_job is not None and not self.last_job.done()
 
-    def start(self, message: str) -> None:
-        """Begin an upload, with a message for its commit."""
+    def start(self, message: str, step: int) -> None:
+        """Begin to upload the model as it is after so many training steps, with a message for the commit."""
         self.finish()
+        self.step = step
         self.last_job = self.api.upload_folder(
             repo_id=self.repo_id,
             folder_path=self.folder,
@@ -61,6 +64,7 @@ class Uploads:
             self.last_job.result()
         except HUB_ERRORS as error:
             print(f"While training, {explain(error, f'uploading to {self.repo_id}', _remedy(self.folder))}")
+            self.step = None
         self.last_job = None
 
 

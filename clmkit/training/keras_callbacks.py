@@ -110,6 +110,7 @@ class HubUpload:
         self.save_strategy, self.save_steps, self.checkpoint = save_strategy, save_steps, checkpoint
         self.tokenizer = tokenizer
         self.uploads = Uploads(self.output_dir, hub_model_id, hub_token)
+        self._step = 0
 
     def save_model(self) -> None:
         """Save model and tokenizer as a Transformers model; each framework's class says how."""
@@ -120,7 +121,8 @@ class HubUpload:
         raise NotImplementedError
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """With ``save_strategy="steps"``, save and upload."""
+        """Count the step; with ``save_strategy="steps"``, save and upload."""
+        self._step += 1
         if self.save_strategy == "steps" and (batch + 1) % (self.save_steps or 1) == 0:
             self._save_and_upload(f"Training in progress, step {batch + 1}")
 
@@ -130,10 +132,11 @@ class HubUpload:
             self._save_and_upload(f"Training in progress, epoch {epoch + 1}", epoch if self.checkpoint else None)
 
     def on_train_end(self, logs: Logs = None) -> None:
-        """Wait for the upload under way, then save and upload the last state."""
+        """Wait for the upload under way, and save and upload the last state unless that was it."""
         self.uploads.finish()
-        self._save_and_upload("End of training")
-        self.uploads.finish()
+        if self.uploads.step != self._step:
+            self._save_and_upload("End of training")
+            self.uploads.finish()
 
     def _save_and_upload(self, message: str, checkpoint_epoch: int | None = None) -> None:
         """Save, and start an upload, unless one is under way: it reads the files that saving would replace."""
@@ -142,4 +145,4 @@ class HubUpload:
         self.save_model()
         if checkpoint_epoch is not None:
             self.save_checkpoint(checkpoint_epoch)
-        self.uploads.start(message)
+        self.uploads.start(message, self._step)

@@ -45,11 +45,6 @@ class HubCallback(HubUpload, keras.callbacks.Callback):  # type: ignore[misc]
         self.model.save_weights(folder / f"epoch-{epoch}.weights.h5")
 
 
-def preset(model: str) -> str:
-    """How KerasHub names a model of Transformers: a folder as it is, a Hub id behind ``hf://``."""
-    return model if Path(model).is_dir() else f"hf://{model}"
-
-
 def shift_labels(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
     """Turn a batch of blocks into what KerasHub trains on, as its preprocessor does with text.
 

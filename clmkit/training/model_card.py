@@ -23,8 +23,8 @@ LIBRARIES: dict[Framework, tuple[str, ...]] = {
 PICTURE = "losses.png"
 TEXT = """# {name}
 
-A causal language model: it continues a text. It was tuned in the course of {clmkit}, and it invents: what it says is
-no source of facts.
+A causal language model: it continues a text. It was tuned with {clmkit}, the package of a course on causal language
+modeling. It invents: what it says is no source of facts.
 
 | what | value |
 | --- | --- |
@@ -67,7 +67,6 @@ def write_card(
     facts = {
         "base model": _base_model(track),
         "data": blocks["train"].info.description,
-        "rows": f"{track.rows:,} at most" if track.rows else "all",
         "split": f"a fifth of the rows held out before packing, seed {SPLIT_SEED}",
         "block size": f"{len(blocks['train'][0]['input_ids'])} tokens",
         "blocks": f"{len(blocks['train']):,} to train on, {len(blocks['test']):,} to test on",

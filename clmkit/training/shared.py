@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from datasets import DatasetDict
-from huggingface_hub import ModelCard, get_token
+from huggingface_hub import ModelCard
 
 from clmkit.chunking import chunk
 from clmkit.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.eli5 import join_answers, load_eli5, split_rows
-from clmkit.hub import user_name
+from clmkit.hub import get_token, user_name
 from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
 

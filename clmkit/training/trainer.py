@@ -70,7 +70,7 @@ class HubCallback(TrainerCallback):
     ) -> None:
         """With every checkpoint, upload the model, unless the last upload is still under way."""
         if not self.uploads.busy:
-            self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", objects)
+            self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
 
     def on_train_end(
         self,
@@ -79,16 +79,17 @@ class HubCallback(TrainerCallback):
         control: TrainerControl,
         **objects: Any,
     ) -> None:
-        """Wait for the upload under way, then upload the last state."""
+        """Wait for the upload under way, and upload the last state unless that was it."""
         self.uploads.finish()
-        self._save_and_upload("End of training", objects)
-        self.uploads.finish()
+        if self.uploads.step != state.global_step:
+            self._save_and_upload("End of training", state, objects)
+            self.uploads.finish()
 
-    def _save_and_upload(self, message: str, objects: Mapping[str, Any]) -> None:
+    def _save_and_upload(self, message: str, state: TrainerState, objects: Mapping[str, Any]) -> None:
         with shared.write_whole(self.uploads.folder) as unfinished:
             objects["model"].save_pretrained(unfinished)
             objects["processing_class"].save_pretrained(unfinished)
-        self.uploads.start(message)
+        self.uploads.start(message, state.global_step)
 
 
 def build_trainer(
