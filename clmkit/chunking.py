@@ -1,12 +1,14 @@
 """Cut token sequences of uneven length into blocks of equal length."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, DatasetInfo, Features, List, Value
+from datasets import Dataset, DatasetDict, DatasetInfo, IterableDataset
+from datasets.fingerprint import Hasher
 
 from clmkit.eli5 import Rows
-from clmkit.tokenization import count_tokens
+from clmkit.tokenization import INPUT_IDS, count_tokens
 
 
 def check_block_size(block_size: int, context: int | None = None) -> None:
@@ -49,15 +51,15 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
 
     Fewer than ``block_size`` tokens are lost in all, at the very end, and the blocks do not depend on how the rows are
     batched or on how many processes tokenized them. The blocks are views of the tokens' own memory: next to nothing is
-    copied, and ``labels``, which are the ``input_ids``, take no space of their own. The model shifts them by one.
+    copied. There are no ``labels``: they would be the ``input_ids`` once more, and a collator makes them.
 
     Args:
-        dataset: Rows of ``input_ids``, as ``tokenize`` gives them.
+        dataset: Rows of ``input_ids``, as ``tokenize`` gives them. They may be streamed; then so are the blocks.
         block_size: Tokens in a block.
         context: The longest block that the model takes (``model.config.max_position_embeddings``), to check against.
 
     Returns:
-        Rows of exactly ``block_size`` tokens, in the columns ``input_ids`` and ``labels`` (lists of int32).
+        Rows of exactly ``block_size`` tokens, of the same kind, in the single column ``input_ids`` (lists of int32).
 
     Raises:
         ValueError: If ``block_size`` is not a whole number from 1 to ``context``, or there are fewer tokens than that.
@@ -65,6 +67,9 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     check_block_size(block_size, context)
     if isinstance(dataset, DatasetDict):
         return DatasetDict({side: chunk(rows, block_size, context=context) for side, rows in dataset.items()})
+    if isinstance(dataset, IterableDataset):
+        how: dict[str, Any] = {"dataset": dataset, "block_size": block_size}
+        return IterableDataset.from_generator(_cut_stream, features=INPUT_IDS, gen_kwargs=how)
     tokens = count_tokens(dataset)
     if tokens < block_size:
         raise ValueError(
@@ -73,9 +78,27 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
         )
     column = dataset.with_format("arrow")[:].column("input_ids")
     blocks = _cut([rows.flatten() for rows in column.chunks], block_size)
-    features = Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
-    info = DatasetInfo(description=dataset.info.description, features=features)
-    return Dataset(pa.table({"input_ids": blocks, "labels": blocks}, schema=features.arrow_schema), info=info)
+    info = DatasetInfo(description=dataset.info.description, features=INPUT_IDS)
+    # Without a fingerprint, Dataset would read all tokens to make one. This one is the same for the same tokens, so
+    # that what is mapped over the blocks is found again. (Reading another one's is private to datasets; a test names it.)
+    fingerprint = Hasher.hash(("clmkit.chunk", dataset._fingerprint, block_size))
+    table = pa.table({"input_ids": blocks}, schema=INPUT_IDS.arrow_schema)
+    return Dataset(table, info=info, fingerprint=fingerprint)
+
+
+def _cut_stream(dataset: IterableDataset, block_size: int) -> Iterator[dict[str, Any]]:
+    """The blocks of a stream of rows, one by one."""
+    carry = pa.array([], pa.int32())
+    cut = 0
+    for table in dataset.with_format("arrow").iter(batch_size=1000):
+        flat = pa.concat_arrays([carry, *[rows.flatten() for rows in table.column("input_ids").chunks]])
+        whole = len(flat) // block_size * block_size
+        for ids in flat[:whole].to_numpy().reshape(-1, block_size).tolist():
+            yield {"input_ids": ids}
+        carry = flat[whole:]
+        cut += whole
+    if not cut:
+        raise ValueError(f"the stream holds {len(carry):,} tokens, which do not fill one block of {block_size}")
 
 
 def _cut(pieces: list[Any], block_size: int) -> pa.ChunkedArray:

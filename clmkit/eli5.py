@@ -9,19 +9,20 @@ import os
 import shutil
 import tempfile
 import zlib
+from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
 
-from datasets import Dataset, DatasetDict, Features, List, Value, load_dataset
+from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from clmkit.download import download
 from clmkit.hub import HUB_ERRORS, explain, is_disk_full
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, check_data_file
 
-Rows = TypeVar("Rows", Dataset, DatasetDict)
+Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
 AUTHORS_FILE = "https://jingshensn2.github.io/eli5c/datasets/eli5-category-train.json.gz"
@@ -247,8 +248,11 @@ def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED)
     return dataset.train_test_split(test_size=held_out, seed=seed)
 
 
-def find_text_column(features: Features) -> str:
+def find_text_column(features: Mapping[str, Any]) -> str:
     """Name the column that holds the text: ``answers.text``, flattened or nested, or ``text``.
+
+    Args:
+        features: Columns by name: a data set's ``features``, or a row.
 
     Raises:
         ValueError: If there is none; the message names the columns there are.
@@ -268,12 +272,12 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     """Flatten, and join the answers of each row into one text (the guide's ``" ".join(x)``).
 
     Args:
-        dataset: Rows with a text column: strings, or lists of strings; nested or flattened.
+        dataset: Rows with a text column: strings, or lists of strings; nested or flattened. They may be streamed.
         text_column: Its name; without it ``find_text_column`` decides.
-        num_proc: How many processes to use.
+        num_proc: How many processes to use; a stream takes one.
 
     Returns:
-        As many rows, with the single column ``text`` (string).
+        As many rows, of the same kind, with the single column ``text`` (string).
 
     Raises:
         ValueError: If there are no rows, the column is not there or holds something else than text, or an answer is
@@ -281,6 +285,8 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     """
     if isinstance(dataset, DatasetDict):
         return DatasetDict({side: join_answers(rows, text_column, num_proc) for side, rows in dataset.items()})
+    if isinstance(dataset, IterableDataset):
+        return _join_stream(dataset, text_column)
     if len(dataset) == 0:
         raise ValueError("there are no rows: 0 texts to join")
     dataset = dataset.flatten()
@@ -304,9 +310,35 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     )
 
 
+def _join_stream(dataset: IterableDataset, text_column: str | None) -> IterableDataset:
+    """``join_answers`` of a stream, whose types are not known before its rows come."""
+    first = next(iter(dataset), None)
+    if first is None:
+        raise ValueError("there are no rows: 0 texts to join")
+    column = text_column or find_text_column(first)
+    return dataset.map(
+        _join_batch,
+        batched=True,
+        with_indices=True,
+        fn_kwargs={"column": column},
+        remove_columns=list(first),
+        features=Features({"text": Value("string")}),
+    )
+
+
+def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
+    """A column of a batch; ``answers.text`` may still be nested in ``answers``."""
+    outer, _, inner = column.partition(".")
+    if column in batch:
+        return batch[column]
+    if outer not in batch:
+        raise ValueError(f"no column {column!r}: there are {', '.join(map(repr, batch))}")
+    return [row[inner] for row in batch[outer]]
+
+
 def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
     texts = []
-    for index, answers in zip(indices, batch[column], strict=True):
+    for index, answers in zip(indices, _texts_of(batch, column), strict=True):
         answers = answers if isinstance(answers, list) else [answers]
         if not answers:
             raise ValueError(f"row {index} has no answer in {column!r}: remove the row, or give it a text")

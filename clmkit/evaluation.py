@@ -79,7 +79,7 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
 
     Args:
         model: A causal language model of Transformers; it is left in the mode, training or not, that it was in.
-        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in one forward pass.
 
     Returns:
@@ -89,18 +89,16 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
         ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite.
     """
     import torch
-    from transformers import default_data_collator
 
     def batch_losses() -> Iterator[tuple[float, int]]:
         for batch in blocks.iter(batch_size):
-            rows = [dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)]
-            tensors = {name: tensor.to(model.device) for name, tensor in default_data_collator(rows).items()}
-            labels = tensors.pop("labels")
-            logits = model(**tensors).logits[:, :-1].float()
+            input_ids = torch.tensor(batch["input_ids"], device=model.device)
+            labels = torch.tensor(batch.get("labels", batch["input_ids"]), device=model.device)[:, 1:]
+            logits = model(input_ids=input_ids).logits[:, :-1].float()
             loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum"
+                logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
             )
-            yield loss.item(), int((labels[:, 1:] != -100).sum())
+            yield loss.item(), int((labels != -100).sum())
 
     with evaluation_mode(model):
         return sum_losses(batch_losses())

@@ -49,13 +49,13 @@ def shift_labels(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.
     """Turn a batch of blocks into what KerasHub trains on, as its preprocessor does with text.
 
     Args:
-        batch: ``input_ids`` and ``labels``, int, of shape (batch, block_size).
+        batch: ``input_ids``, int, of shape (batch, block_size); ``labels`` too, where they are not the same.
 
     Returns:
         The inputs ``token_ids`` and ``padding_mask``, the labels, and the weight of each label, all of shape
         (batch, block_size - 1). The label of each token is the token after it; labels of -100 weigh nothing.
     """
-    token_ids, labels = batch["input_ids"][:, :-1], batch["labels"][:, 1:]
+    token_ids, labels = batch["input_ids"][:, :-1], batch.get("labels", batch["input_ids"])[:, 1:]
     inputs = {"token_ids": token_ids, "padding_mask": tf.ones_like(token_ids, dtype=tf.bool)}
     return inputs, tf.maximum(labels, 0), tf.cast(labels != -100, tf.float32)
 
@@ -67,11 +67,15 @@ def prepare_dataset(blocks: Dataset, *, batch_size: int, shuffle: bool) -> tf.da
     ``keras.utils.set_random_seed``.
 
     Args:
-        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in a batch; the last one may be smaller.
         shuffle: Whether to shuffle, for training.
     """
-    rows = blocks.to_tf_dataset(columns=["input_ids", "labels"], batch_size=256, shuffle=False).unbatch()
+    with_labels = "labels" in blocks.column_names
+    columns = ["input_ids", "labels"] if with_labels else "input_ids"
+    rows = blocks.to_tf_dataset(columns=columns, batch_size=256, shuffle=False).unbatch()
+    if not with_labels:
+        rows = rows.map(lambda input_ids: {"input_ids": input_ids})  # a single column comes without its name
     if shuffle:  # not by to_tf_dataset, which repeats its order in every epoch once a seed is set (datasets 5.2)
         rows = rows.shuffle(len(blocks), reshuffle_each_iteration=True)
     batches = rows.batch(batch_size).map(shift_labels).prefetch(tf.data.AUTOTUNE)
@@ -96,7 +100,7 @@ def score(model: keras_hub.models.CausalLM, blocks: Dataset, batch_size: int = 1
 
     Args:
         model: A causal language model of KerasHub.
-        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in one forward pass.
 
     Returns:

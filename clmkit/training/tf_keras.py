@@ -1,6 +1,6 @@
 """Fine-tune with transformers' TensorFlow classes and Keras 2's fit: the guide's Keras path, on the Keras kernel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ import tensorflow as tf  # noqa: E402
 from transformers import (  # noqa: E402
     AdamWeightDecay,
     AutoTokenizer,
-    DefaultDataCollator,
     PreTrainedTokenizerBase,
     TFAutoModelForCausalLM,
     TFPreTrainedModel,
@@ -51,6 +50,20 @@ class HubCallback(HubUpload, tf.keras.callbacks.Callback):  # type: ignore[misc]
         checkpoint.write(str(self.output_dir / "checkpoint" / "state"))
 
 
+def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, tf.Tensor]:
+    """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
+
+    Args:
+        rows: Blocks, each with ``input_ids`` of the same length.
+
+    Returns:
+        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal: the model shifts the labels, and an
+        eos_token in them counts.
+    """
+    input_ids = tf.constant([row["input_ids"] for row in rows], tf.int64)
+    return {"input_ids": input_ids, "labels": input_ids}
+
+
 def build_optimizer(track: Track, steps: int) -> AdamWeightDecay:
     """AdamW as the Trainer of notebook 06a has it, so that the frameworks can be compared.
 
@@ -76,7 +89,7 @@ def score(model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16) -> Sc
 
     Args:
         model: A causal language model of transformers' TensorFlow classes.
-        blocks: Rows of ``input_ids`` and ``labels`` of equal length, as ``chunk`` gives them.
+        blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in one forward pass.
 
     Returns:
@@ -88,7 +101,7 @@ def score(model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16) -> Sc
 
     def batch_losses() -> Iterator[tuple[float, int]]:
         for batch in blocks.iter(batch_size):
-            labels = tf.constant(batch["labels"], tf.int32)[:, 1:]
+            labels = tf.constant(batch.get("labels", batch["input_ids"]), tf.int32)[:, 1:]
             logits = model(input_ids=tf.constant(batch["input_ids"]), training=False).logits[:, :-1]
             counted = labels != -100
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -149,9 +162,9 @@ def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTra
     """
     set_seed(42)
     model = TFAutoModelForCausalLM.from_pretrained(download_model(track))
-    collator = DefaultDataCollator(return_tensors="tf")
-    train_set = model.prepare_tf_dataset(blocks["train"], batch_size=batch_size, shuffle=True, collate_fn=collator)
-    test_set = model.prepare_tf_dataset(blocks["test"], batch_size=batch_size, shuffle=False, collate_fn=collator)
+    how = {"batch_size": batch_size, "collate_fn": collate_blocks}
+    train_set = model.prepare_tf_dataset(blocks["train"], shuffle=True, **how)
+    test_set = model.prepare_tf_dataset(blocks["test"], shuffle=False, **how)
     model.compile(optimizer=build_optimizer(track, len(train_set) * track.epochs), jit_compile=has_gpu())
     model.fit(x=train_set, validation_data=test_set, epochs=track.epochs, verbose=fit_verbose())
     return model

@@ -1,6 +1,6 @@
 """Fine-tune with PyTorch and Transformers' Trainer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from transformers import (
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    default_data_collator,
 )
 
 from clmkit.download import download_model
@@ -92,6 +91,20 @@ class HubCallback(TrainerCallback):
         self.uploads.start(message, state.global_step)
 
 
+def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
+    """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
+
+    Args:
+        rows: Blocks, each with ``input_ids`` of the same length.
+
+    Returns:
+        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal: the model shifts the labels, and an
+        eos_token in them counts. The guide's collator would take it for padding and leave it out.
+    """
+    input_ids = torch.tensor([row["input_ids"] for row in rows])
+    return {"input_ids": input_ids, "labels": input_ids}
+
+
 def build_trainer(
     track: Track,
     model: PreTrainedModel,
@@ -105,7 +118,7 @@ def build_trainer(
 
     The guide's arguments (evaluation every epoch, weight decay 0.01, batches of 8) stay. Added: the tokenizer, which is
     saved and pushed with the model, so that the pushed model can be loaded; twenty lines of log in a run of any length;
-    a checkpoint an epoch; a collator that keeps the labels as they are, so that an eos_token in them counts; and
+    a checkpoint an epoch; a collator in whose labels an eos_token counts; and
     ``model.loss_type``, from which the Trainer knows that the labels get shifted. Transformers reads it off the class's
     name, which for ``GPT2LMHeadModel`` fails (5.23): the Trainer then divides the loss of 127 predictions by 128.
 
@@ -148,7 +161,7 @@ def build_trainer(
         args=TrainingArguments(**chosen),
         train_dataset=blocks["train"],
         eval_dataset=blocks["test"],
-        data_collator=default_data_collator,
+        data_collator=collate_blocks,
         processing_class=tokenizer,
         callbacks=[HubCallback(chosen["output_dir"])] if push_to_hub else [],
     )
