@@ -1,5 +1,6 @@
 """Continue a prompt, and look at what the sampling arguments do to the choice of the next token."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,18 +17,29 @@ from transformers import (
 from clmkit.evaluation import evaluation_mode
 
 
-def _encode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, new_tokens: int) -> Any:
-    """Tokenize a prompt for the model's device, and make sure that it and what follows fit into the context."""
-    if not isinstance(prompt, str) or not prompt.strip():
-        raise ValueError("the prompt is empty: give the model at least a word to continue")
-    inputs = tokenizer(prompt, return_tensors="pt", verbose=False)
-    length, context = inputs.input_ids.shape[1], model.config.max_position_embeddings
+def _encode(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], new_tokens: int
+) -> dict[str, Any]:
+    """Tokenize prompts for the model's device, and make sure that each and what follows fit into the context.
+
+    Shorter prompts are filled up on the left, so that all end where the new tokens begin.
+    """
+    empty = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str) or not prompt.strip()]
+    if empty or not prompts:
+        which = f" (number {empty[0]})" if len(prompts) > 1 else ""
+        raise ValueError(f"the prompt{which} is empty: give the model at least a word to continue")
+    documents = tokenizer(list(prompts), verbose=False)["input_ids"]
+    length, context = max(map(len, documents)), model.config.max_position_embeddings
     if length + new_tokens > context:
         raise ValueError(
             f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context "
             f"holds {context}: shorten the prompt or ask for fewer new tokens"
         )
-    return inputs.to(model.device)
+    fill = [[tokenizer.eos_token_id] * (length - len(ids)) for ids in documents]
+    input_ids = torch.tensor([left + ids for left, ids in zip(fill, documents, strict=True)], device=model.device)
+    counts = torch.tensor([len(left) for left in fill], device=model.device)
+    mask = (torch.arange(length, device=model.device) >= counts[:, None]).long()
+    return {"input_ids": input_ids, "attention_mask": mask}
 
 
 def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
@@ -42,24 +54,47 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
         raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}")
 
 
-def generate_text(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: str,
-    *,
-    max_new_tokens: int = 100,
-    do_sample: bool = True,
-    temperature: float = 1.0,
-    top_k: int = 50,
-    top_p: float = 0.95,
-    seed: int = 42,
-) -> str:
+def generate_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, **arguments: Any) -> str:
     """Continue a prompt (the guide's step "Inference": tokenizer, then ``generate`` with these very arguments).
 
     Args:
         model: A causal language model.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
+        **arguments: As for ``generate_texts``.
+
+    Returns:
+        The prompt and its continuation, without special tokens.
+
+    Raises:
+        ValueError: As ``generate_texts``.
+    """
+    return generate_texts(model, tokenizer, [prompt], **arguments)[0]
+
+
+def generate_texts(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    batch_size: int = 32,
+    max_new_tokens: int = 100,
+    do_sample: bool = True,
+    temperature: float = 1.0,
+    top_k: int = 50,
+    top_p: float = 0.95,
+    seed: int = 42,
+) -> list[str]:
+    """Continue many prompts, in batches: one pass of the model gives all prompts of a batch their next token.
+
+    Without sampling the texts are those that each prompt gets alone. With it they are as likely, but others, since the
+    draws come from one stream of random numbers.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        prompts: The texts to continue.
+        batch_size: How many at a time; memory sets the limit.
         max_new_tokens: How many tokens to add at most; an eos_token ends the text sooner.
         do_sample: Draw the next token by its probability; otherwise always take the most probable (greedy).
         temperature: Below 1 favours probable tokens, above 1 evens them out.
@@ -68,11 +103,11 @@ def generate_text(
         seed: Of the draw.
 
     Returns:
-        The prompt and its continuation, without special tokens.
+        The prompts and their continuations, in order, without special tokens.
 
     Raises:
-        ValueError: If the prompt is empty, or too long for the context with ``max_new_tokens`` added, or an argument
-            is out of its range.
+        ValueError: If a prompt is empty, or too long for the context with ``max_new_tokens`` added, or an argument is
+            out of its range.
     """
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be a whole number of 1 or more, not {max_new_tokens!r}")
@@ -80,18 +115,21 @@ def generate_text(
     if do_sample:
         check_sampling(temperature, top_k, top_p)
         sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    inputs = _encode(model, tokenizer, prompt, max_new_tokens)
+    batches = [prompts[start : start + batch_size] for start in range(0, max(len(prompts), 1), batch_size)]
     set_seed(seed)
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
+    texts: list[str] = []
     with evaluation_mode(model):
-        output = generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=do_sample,
-            pad_token_id=tokenizer.eos_token_id,
-            **sampling,
-        )
-    return str(tokenizer.decode(output[0], skip_special_tokens=True))
+        for batch in batches:
+            output = generate(
+                **_encode(model, tokenizer, batch, max_new_tokens),
+                max_new_tokens=max_new_tokens,
+                do_sample=do_sample,
+                pad_token_id=tokenizer.eos_token_id,
+                **sampling,
+            )
+            texts += tokenizer.batch_decode(output, skip_special_tokens=True)
+    return texts
 
 
 def next_token_probabilities(
@@ -110,19 +148,19 @@ def next_token_probabilities(
         model: A causal language model.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
-        temperature: As in ``generate_text``; applied first, as ``generate`` does.
-        top_k: As in ``generate_text``; applied second.
-        top_p: As in ``generate_text``; applied last.
+        temperature: As in ``generate_texts``; applied first, as ``generate`` does.
+        top_k: As in ``generate_texts``; applied second.
+        top_p: As in ``generate_texts``; applied last.
         show: How many tokens to return.
 
     Returns:
         Pairs of token text and probability, the most probable first; tokens that were cut off have probability 0.
 
     Raises:
-        ValueError: As ``generate_text``.
+        ValueError: As ``generate_texts``.
     """
     check_sampling(temperature, top_k, top_p)
-    inputs = _encode(model, tokenizer, prompt, 1)
+    inputs = _encode(model, tokenizer, [prompt], 1)
     steps = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
     if top_k:
         steps.append(TopKLogitsWarper(top_k))
@@ -130,6 +168,6 @@ def next_token_probabilities(
         steps.append(TopPLogitsWarper(top_p))
     with evaluation_mode(model):
         raw: torch.Tensor = model(**inputs).logits[:, -1].float()
-    kept = torch.softmax(steps(inputs.input_ids, raw.clone())[0], dim=-1)
+    kept = torch.softmax(steps(inputs["input_ids"].long(), raw.clone())[0], dim=-1)
     best = raw[0].topk(min(show, raw.shape[-1])).indices
     return [(str(tokenizer.decode([token])), float(kept[token])) for token in best.tolist()]

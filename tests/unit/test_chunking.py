@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, Features, List, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import check_block_size, chunk, group_texts
-from clmkit.tokenization import count_tokens, tokenize
+from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
 from tests.guide import group_texts as guide_group_texts
 
 
@@ -23,8 +25,8 @@ def addresses(column: pa.ChunkedArray) -> list[tuple[int, int]]:
     return pieces
 
 
-def arrow_column(dataset: Dataset, name: str = "input_ids") -> pa.ChunkedArray:
-    return dataset.with_format("arrow")[:].column(name)
+def arrow_column(dataset: Dataset) -> pa.ChunkedArray:
+    return dataset.with_format("arrow")[:].column("input_ids")
 
 
 def test_check_block_size_takes_every_size_from_one_to_the_context() -> None:
@@ -70,10 +72,9 @@ def test_group_texts_works_in_map_as_on_the_guides_page(tokens: Dataset) -> None
     assert ours.to_dict() == guides.to_dict()
 
 
-def test_blocks_are_two_equal_columns_of_int32_lists(tokens: Dataset) -> None:
+def test_blocks_are_one_column_of_int32_lists(tokens: Dataset) -> None:
     blocks = chunk(tokens, 16)
-    assert blocks.features == Features({name: List(Value("int32")) for name in ("input_ids", "labels")})
-    assert blocks["labels"][:] == blocks["input_ids"][:]
+    assert blocks.features == Features({"input_ids": List(Value("int32"))})
     assert {len(block) for block in blocks["input_ids"]} == {16}
 
 
@@ -84,10 +85,8 @@ def test_fewer_tokens_than_a_block_are_lost_in_all(tokens: Dataset) -> None:
 
 def test_blocks_of_one_piece_share_their_memory_with_the_tokens(tokens: Dataset) -> None:
     [(start, end)] = addresses(arrow_column(tokens))
-    blocks = chunk(tokens, 16)
-    for name in ("input_ids", "labels"):
-        for first, last in addresses(arrow_column(blocks, name)):
-            assert start <= first <= last <= end
+    for first, last in addresses(arrow_column(chunk(tokens, 16))):
+        assert start <= first <= last <= end
 
 
 def test_of_many_pieces_only_the_blocks_across_a_seam_are_copied(tokens: Dataset) -> None:
@@ -104,9 +103,37 @@ def test_of_many_pieces_only_the_blocks_across_a_seam_are_copied(tokens: Dataset
     assert sum(map(len, copied)) <= 2
 
 
-def test_labels_take_no_memory_of_their_own(tokens: Dataset) -> None:
-    blocks = chunk(tokens, 16)
-    assert addresses(arrow_column(blocks, "labels")) == addresses(arrow_column(blocks, "input_ids"))
+def test_on_disk_a_token_takes_four_bytes(tmp_path: Path) -> None:
+    tokens = Dataset.from_dict({"input_ids": [list(range(128))] * 1000}, features=INPUT_IDS)
+    chunk(tokens, 128).save_to_disk(tmp_path / "blocks")
+    size = sum(file.stat().st_size for file in (tmp_path / "blocks").glob("*.arrow"))
+    assert 4 <= size / 128_000 < 4.1
+
+
+def test_the_same_tokens_give_the_same_fingerprint_so_that_what_is_mapped_is_found_again(tokens: Dataset) -> None:
+    assert chunk(tokens, 16)._fingerprint == chunk(tokens, 16)._fingerprint != chunk(tokens, 8)._fingerprint
+    assert chunk(tokens.select([0, 1]), 8)._fingerprint != chunk(tokens, 8)._fingerprint
+
+
+@pytest.mark.parametrize("block_size", [1, 7, 128])
+def test_a_stream_gives_the_same_blocks_as_a_stream(tokens: Dataset, block_size: int) -> None:
+    stream = chunk(tokens.to_iterable_dataset(num_shards=3), block_size)
+    assert isinstance(stream, IterableDataset)
+    assert stream.features == Features({"input_ids": List(Value("int32"))})
+    for _ in range(2):
+        assert list(stream) == list(chunk(tokens, block_size))
+
+
+def test_a_stream_carries_over_from_batch_to_batch() -> None:
+    rows = Dataset.from_dict({"input_ids": [[number] * 3 for number in range(2500)]}, features=INPUT_IDS)
+    stream = chunk(rows.to_iterable_dataset(), 128)
+    assert [ids for block in stream for ids in block["input_ids"]] == [n // 3 for n in range(7500 // 128 * 128)]
+
+
+def test_a_stream_too_short_for_a_block_says_so() -> None:
+    stream = Dataset.from_dict({"input_ids": [[1, 2], [3]]}, features=INPUT_IDS).to_iterable_dataset()
+    with pytest.raises(ValueError, match=r"holds 3 tokens, which do not fill one block of 4"):
+        list(chunk(stream, 4))
 
 
 def test_a_dataset_dict_is_cut_side_by_side(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -138,12 +165,12 @@ def test_exactly_one_block_of_tokens_gives_one_block() -> None:
 def test_blocks_survive_a_round_trip_through_the_disk(tokens: Dataset, tmp_path: object) -> None:
     blocks = chunk(tokens, 16)
     blocks.save_to_disk(f"{tmp_path}/blocks")
-    assert Dataset.load_from_disk(f"{tmp_path}/blocks")["labels"][:] == blocks["labels"][:]
+    assert Dataset.load_from_disk(f"{tmp_path}/blocks")["input_ids"][:] == blocks["input_ids"][:]
 
 
 def test_blocks_can_be_shuffled_selected_and_split_like_any_dataset(tokens: Dataset) -> None:
     blocks = chunk(tokens, 16)
     whole = blocks["input_ids"][:]
     assert sorted(blocks.shuffle(seed=1)["input_ids"][:]) == sorted(whole)
-    assert blocks.select([3, 1])["labels"][:] == [whole[3], whole[1]]
+    assert blocks.select([3, 1])["input_ids"][:] == [whole[3], whole[1]]
     assert sum(map(len, blocks.train_test_split(0.25, seed=1).values())) == len(whole)
