@@ -1,0 +1,106 @@
+"""What does it cost to turn answers into blocks, as the guide does it and in each other way?
+
+    .venv/bin/python -m benchmarks.text_to_blocks
+
+Rows are real ELI5 text and the vocabulary is GPT-2's where ``CLMKIT_ELI5_JSON`` and ``CLMKIT_GPT2_VOCAB`` name them,
+else the bundled ones. Every contender tokenizes and cuts the same rows, in a process of its own with an empty cache;
+the contenders take turns, and medians are printed. Memory counts every process.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.common import facts, print_table, write_json
+from benchmarks.text_to_blocks_contender import CHUNK
+
+QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+MANY_ROWS = ("clmkit", "chain (run_clm)")  # who runs on 10 times the rows; on 100 times only the first
+
+
+def prepare(folder: Path, rows: int, times: int) -> Path:
+    """Write a Parquet file with the rows, repeated."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from clmkit.eli5 import load_local
+    from clmkit.tracks import SAMPLE
+
+    source = load_local(os.environ.get("CLMKIT_ELI5_JSON", SAMPLE), rows).with_format("arrow")
+    table = source[:]
+    table = pa.concat_tables([table] * -(-rows // len(table))).slice(0, rows)
+    path = folder / f"rows_{rows}_{times}.parquet"
+    with parquet.ParquetWriter(path, table.schema) as writer:
+        for _ in range(times):
+            writer.write_table(table, row_group_size=1000)
+    return path
+
+
+def run(contender: str, data: Path, vocabulary: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "benchmarks.text_to_blocks_contender", contender, str(data), vocabulary]
+        environment = os.environ | QUIET | {"HF_HOME": cache}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{contender} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(contenders: list[str], data: Path, vocabulary: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
+    turns: dict[str, list[dict[str, Any]]] = {contender: [] for contender in contenders}
+    for _ in range(repeats):
+        for contender in contenders:
+            turns[contender].append(run(contender, data, vocabulary))
+    return turns
+
+
+def summarize(turns: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    return {
+        contender: {key: median(turn[key] for turn in found) for key in found[0]} for contender, found in turns.items()
+    }
+
+
+def show(title: str, medians: dict[str, dict[str, float]]) -> None:
+    reference = medians.get("guide", next(iter(medians.values())))
+    whole = reference["tokenize_s"] + reference["chunk_s"]
+    print(f"\n{title}\n")
+    header = ["", "tokenize, s", "chunk, s", "both, s", "times faster", "resident, MB", "anonymous, MB"]
+    rows = []
+    for contender, one in medians.items():
+        both = one["tokenize_s"] + one["chunk_s"]
+        seconds = [f"{one['tokenize_s']:.2f}", f"{one['chunk_s']:.3f}", f"{both:.2f}", f"{whole / both:.1f}"]
+        memory = [f"{one['resident_mb']:,.0f}", f"{one['anonymous_mb']:,.0f}"]
+        data = [f"{one['lost']:,.0f}", f"{one['written_bytes_per_token']:.1f}"]
+        rows.append([contender, *seconds, *memory, *data])
+    print_table([*header, "tokens lost", "bytes/token"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--times", type=int, nargs="*", default=[10, 100], help="multiples of the rows to run as well")
+    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/text_to_blocks.json"))
+    chosen = parser.parse_args()
+    from clmkit.tracks import BUNDLED
+
+    vocabulary = os.environ.get("CLMKIT_GPT2_VOCAB", str(BUNDLED / "tiny_gpt2"))
+    result: dict[str, Any] = facts({"main": sys.executable}) | {"rows": chosen.rows, "turns": {}, "medians": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        for times in [1, *chosen.times]:
+            data = prepare(Path(folder), chosen.rows, times)
+            contenders = list(CHUNK) if times == 1 else list(MANY_ROWS)[: 2 if times <= 10 else 1]
+            turns = measure(contenders, data, vocabulary, chosen.repeats if times == 1 else 1)
+            result["turns"][times], result["medians"][times] = turns, summarize(turns)
+            show(f"{chosen.rows * times:,} rows", result["medians"][times])
+            write_json(chosen.output, result)
+
+
+if __name__ == "__main__":
+    main()

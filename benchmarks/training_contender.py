@@ -1,0 +1,135 @@
+"""One way to train with PyTorch, measured: a process of its own for ``benchmarks.training``."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from datasets import Dataset, DatasetDict, load_from_disk
+from torch.utils.data import DataLoader
+from transformers import (
+    AutoModelForCausalLM,
+    DataCollatorForLanguageModeling,
+    GPT2LMHeadModel,
+    GPT2TokenizerFast,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    get_linear_schedule_with_warmup,
+    set_seed,
+)
+
+from benchmarks.common import peak_memory_mb
+from clmkit.evaluation import score
+from clmkit.tracks import BUNDLED, choose_track
+from clmkit.training.trainer import build_trainer
+
+BATCH_SIZE = 8  # the default of TrainingArguments, and so the guide's
+
+
+class Clock(TrainerCallback):
+    """Takes the time after the warm-up and at the end."""
+
+    def __init__(self, warmup: int) -> None:
+        self.warmup, self.times = warmup, dict[int, float]()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Note when a step was done."""
+        self.times[state.global_step] = time.perf_counter()
+
+    def seconds(self) -> float:
+        """From the end of the warm-up to the end of the last step."""
+        return max(self.times.values()) - self.times[self.warmup]
+
+
+def guide(model: Any, blocks: DatasetDict, job: dict[str, Any], clock: Clock) -> None:
+    """The guide's call as it stands: columns of lists, its collator, its arguments."""
+    full = blocks.map(
+        lambda batch: {"attention_mask": [[1] * len(x) for x in batch["input_ids"]], "labels": batch["input_ids"]},
+        batched=True,
+    )
+    tokenizer = GPT2TokenizerFast.from_pretrained(BUNDLED / "tiny_gpt2")
+    tokenizer.pad_token = tokenizer.eos_token
+    arguments = TrainingArguments(
+        job["folder"], eval_strategy="epoch", learning_rate=job["learning_rate"], weight_decay=0.01, push_to_hub=False
+    )
+    arguments.max_steps, arguments.eval_strategy = job["steps"], "no"  # as many steps for all; scored at the end
+    arguments.disable_tqdm = True
+    Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=full["train"],
+        eval_dataset=full["test"],
+        data_collator=DataCollatorForLanguageModeling(tokenizer=tokenizer, mlm=False),
+        callbacks=[clock],
+    ).train()
+
+
+def course(model: Any, blocks: DatasetDict, job: dict[str, Any], clock: Clock) -> None:
+    tokenizer = GPT2TokenizerFast.from_pretrained(BUNDLED / "tiny_gpt2")
+    trainer = build_trainer(
+        choose_track("quick"),
+        model,
+        blocks,
+        tokenizer,
+        output_dir=job["folder"],
+        max_steps=job["steps"],
+        learning_rate=job["learning_rate"],
+        eval_strategy="no",
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+    trainer.add_callback(clock)
+    trainer.train()
+
+
+def bare_loop(model: Any, blocks: DatasetDict, job: dict[str, Any], clock: Clock) -> None:
+    """What is left when everything but the arithmetic is taken away."""
+    ids = torch.tensor(blocks["train"]["input_ids"][:])
+    order = torch.Generator().manual_seed(42)
+    batches = DataLoader(ids, BATCH_SIZE, shuffle=True, generator=order)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), job["learning_rate"], weight_decay=0.01, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, 0, job["steps"])
+    step = 0
+    while step < job["steps"]:
+        for batch in batches:
+            batch = batch.to(device)
+            model(input_ids=batch, labels=batch).loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            step += 1
+            clock.times[step] = time.perf_counter()
+            if step == job["steps"]:
+                return
+
+
+CONTENDERS: dict[str, Callable[[Any, DatasetDict, dict[str, Any], Clock], None]] = {
+    "guide": guide,
+    "clmkit": course,
+    "bare PyTorch loop": bare_loop,
+}
+
+
+def main(contender: str, job_json: str) -> None:
+    job = json.loads(job_json)
+    blocks = load_from_disk(job["blocks"])
+    assert isinstance(blocks, DatasetDict)
+    set_seed(42)
+    model = AutoModelForCausalLM.from_pretrained(job["model"])
+    assert isinstance(model, GPT2LMHeadModel)
+    clock = Clock(job["warmup"])
+    CONTENDERS[contender](model, blocks, job, clock)
+    tokens = (job["steps"] - job["warmup"]) * BATCH_SIZE * len(blocks["train"][0]["input_ids"])
+    test: Dataset = blocks["test"].select(range(min(len(blocks["test"]), job["test_blocks"])))
+    loss = score(model, test).mean_loss
+    print(json.dumps({"tokens_per_s": tokens / clock.seconds(), "eval_loss": loss, "memory_mb": peak_memory_mb()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
