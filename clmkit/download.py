@@ -1,14 +1,20 @@
 """Download from the Hub: whole, checked by hash, in bounded time, and at once where it was downloaded before."""
 
+import gzip
 import hashlib
+import io
+import json
 import re
+import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
@@ -22,8 +28,9 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 CONFIG_FILES = ("config.json", "generation_config.json", "README.md")
 WEIGHTS = "model.safetensors"
 MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, WEIGHTS)
-NEEDED_FILES = ("config.json", "tokenizer*.json", WEIGHTS)
+NEEDED_FILES = ("config.json", "tokenizer.json|vocab.json", "tokenizer.json|merges.txt", WEIGHTS)
 PATIENCE = 6.0  # seconds in which a download that fails is tried again
+SILENCE = 5.0  # seconds in which another server than the Hub has to answer; then there is time to ask once more
 
 
 def download(
@@ -45,7 +52,7 @@ def download(
     Args:
         repo_id: The repository: ``owner/name``.
         patterns: Which of its files, by name or pattern.
-        required: Patterns of files that have to be there in the end.
+        required: Patterns of files that have to be there in the end; ``|`` stands between two of which one is enough.
         repo_type: ``"model"`` or ``"dataset"``.
         revision: A branch, tag or commit.
         remedy: A sentence for the error: what to do other than try again.
@@ -62,15 +69,65 @@ def download(
     step = f"downloading {repo_id}" + (f" (revision {revision})" if revision != "main" else "")
 
     def attempt() -> Path:
-        folder = snapshot_download(repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns))
-        _check(Path(folder), required)
-        return Path(folder)
+        fetch = partial(snapshot_download, repo_id, repo_type=repo_type, revision=revision)
+        try:
+            folder = Path(fetch(allow_patterns=list(patterns)))
+        except json.JSONDecodeError:  # another page in place of the Hub's answer: then the cache serves here too
+            folder = Path(fetch(allow_patterns=list(patterns), local_files_only=True))
+        _check(folder, required)
+        return folder
 
     with RETRIES.within(PATIENCE):
-        return _patiently(attempt, step, remedy)
+        return _patiently(attempt, step, "What has arrived is kept: run this again. ", remedy)
 
 
-def _patiently(attempt: Callable[[], Path], step: str, remedy: str) -> Path:
+def download_gzip(url: str) -> Path:
+    """Download a gzip file that is not on the Hub, or find it where an earlier call has put it.
+
+    ``load_dataset(url)`` would wait for minutes, and keep a file with wrong bytes for ever.
+
+    Args:
+        url: Its address.
+
+    Returns:
+        The file, below ``HF_HOME``; by gzip's checksum it is whole.
+
+    Raises:
+        ConnectionError: If the file can't be had; the message says why and what to do.
+        OSError: If the disk is full.
+    """
+    limit_waits()
+    path = Path(constants.HF_HOME) / "clmkit" / url.rpartition("/")[2]
+
+    def attempt() -> Path:
+        content = _get(url)
+        if not _is_whole_gzip(content):
+            raise OSError("what arrived is no whole gzip file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            (Path(folder) / path.name).write_bytes(content)
+            return (Path(folder) / path.name).replace(path)
+
+    return path if path.is_file() else _patiently(attempt, f"reading {url}", "Run this again. ", "")
+
+
+def _get(url: str) -> bytes:
+    answer = get_session().get(url, timeout=SILENCE)
+    answer.raise_for_status()
+    return answer.content
+
+
+def _is_whole_gzip(content: bytes) -> bool:
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            while file.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return content != b""
+
+
+def _patiently(attempt: Callable[[], Path], step: str, again: str, remedy: str) -> Path:
     """Make an attempt again for some seconds if it fails, then say what failed."""
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -78,8 +135,7 @@ def _patiently(attempt: Callable[[], Path], step: str, remedy: str) -> Path:
             return attempt()
         except HUB_ERRORS as error:
             if _is_final(error) or time.monotonic() > deadline:
-                again = "" if _is_final(error) else "What has arrived is kept: run this again. "
-                raise explain(error, step, again + remedy) from error
+                raise explain(error, step, remedy if _is_final(error) else again + remedy) from error
         time.sleep(1)
 
 
@@ -160,9 +216,10 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _missing(names: Iterable[str], required: Sequence[str]) -> list[str]:
-    """The patterns that match no name."""
-    names = list(names)
-    return [pattern for pattern in required if not any(fnmatch(name, pattern) for name in names)]
+    """The patterns that match no name; ``|`` stands between two of which one is enough."""
+    pairs = [(name, pattern) for name in names for pattern in required]
+    met = {pattern for name, pattern in pairs if any(fnmatch(name, one) for one in pattern.split("|"))}
+    return [pattern.replace("|", " or ") for pattern in required if pattern not in met]
 
 
 def _has_its_hash(blob: Path) -> bool:

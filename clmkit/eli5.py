@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from clmkit.download import download
-from clmkit.hub import HUB_ERRORS, explain, is_disk_full
+from clmkit.download import download, download_gzip
+from clmkit.hub import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, check_data_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
@@ -83,6 +83,8 @@ def _load_from_first_source(track: Track) -> Dataset:
     sources |= {f"{HUB_DATA}, revision {DATA_REVISIONS[1]}": DATA_REVISIONS[1]}
     problems: list[OSError] = []
     for where, revision in {**sources, f"the authors' file {AUTHORS_FILE}": None}.items():
+        if revision and problems and is_silence(problems[-1]):
+            continue  # the same Hub would be as silent
         try:
             dataset, version = _load_parquet(track, revision) if revision else _load_authors_file(track)
         except OSError as error:
@@ -112,7 +114,9 @@ def _load_parquet(track: Track, revision: str) -> tuple[Dataset, str]:
 
 def _load_authors_file(track: Track) -> tuple[Dataset, str]:
     """The rows of the file that the authors publish, which has no versions."""
-    return _load_first_rows(track, "json", [AUTHORS_FILE]), f"read on {date.today()}"
+    path = download_gzip(AUTHORS_FILE)
+    version = f"read on {date.fromtimestamp(path.stat().st_mtime)}"
+    return _load_first_rows(track, "json", [glob.escape(str(path))]), version
 
 
 def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:

@@ -241,13 +241,13 @@ class Retries:
         finally:
             self._patience = math.inf
 
-    def are_over(self, method: str | None, url: str | None, headers: Mapping[str, Any]) -> bool:
-        """Whether a request was first made so long ago that it is not worth another try."""
+    def are_over(self, method: str | None, url: object, headers: Mapping[str, Any], more: float = 0.0) -> bool:
+        """Whether patience, or so many seconds more, has passed since a request was first made."""
         if self._patience == math.inf or method not in ("GET", "HEAD"):
             return False
         start = re.match(r"bytes=(\d+)", headers.get("Range", ""))
         began = self._began.setdefault((f"{method} {url}", int(start[1]) >> 20 if start else 0), time.monotonic())
-        return time.monotonic() - began > self._patience
+        return time.monotonic() - began > self._patience + more
 
 
 RETRIES = Retries()
@@ -287,12 +287,12 @@ def _client() -> "httpx2.Client":
         given = request.extensions.get("timeout", {})
         parts = ("connect", "read", "write", "pool")
         request.extensions["timeout"] = {part: given.get(part) or _seconds(request.method) for part in parts}
-        if RETRIES.are_over(request.method, str(request.url), request.headers):
-            raise TimeoutError("no answer")
+        if RETRIES.are_over(request.method, request.url, request.headers, READING_SECONDS):
+            raise TimeoutError("timed out")
 
     def end_retries(response: "httpx2.Response") -> None:
         request = response.request
-        if _is_retried(response.status_code) and RETRIES.are_over(request.method, str(request.url), request.headers):
+        if _is_retried(response.status_code) and RETRIES.are_over(request.method, request.url, request.headers):
             response.raise_for_status()
 
     client = default_client_factory()
@@ -310,8 +310,8 @@ def _limit_waits_of_requests() -> None:
     class Limited(requests.adapters.HTTPAdapter):
         def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
             options["timeout"] = options.get("timeout") or _seconds(request.method)
-            if RETRIES.are_over(request.method, request.url, request.headers):
-                raise TimeoutError("no answer")
+            if RETRIES.are_over(request.method, request.url, request.headers, READING_SECONDS):
+                raise TimeoutError("timed out")
             response = super().send(request, **options)
             if _is_retried(response.status_code) and RETRIES.are_over(request.method, request.url, request.headers):
                 response.raise_for_status()

@@ -9,6 +9,7 @@ from clmkit.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub import hub_problem
 
 BUNDLED = Path(__file__).parent / "bundled"
+SAMPLE = BUNDLED / "eli5_sample.jsonl"
 HUB_DATA = "dany0407/eli5_category"
 HUB_MODEL = "distilbert/distilgpt2"
 DATA_REVISIONS = ("main", "refs/convert/parquet")
@@ -151,7 +152,7 @@ def _is_downloaded(own_data: bool) -> bool:
 def _quick(rows: int | None, epochs: int | None, data: str | os.PathLike[str] | None) -> Track:
     return Track(
         name="quick",
-        data=os.fspath(data or BUNDLED / "eli5_sample.jsonl"),
+        data=os.fspath(data or SAMPLE),
         model=str(BUNDLED / "tiny_gpt2"),
         rows=rows,
         epochs=epochs or 2,

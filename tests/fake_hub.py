@@ -8,17 +8,19 @@ from typing import Any, NamedTuple
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.utils import filter_repo_objects
 
 TOKEN = "hf_madeUpForThisTest"
 
 
 class Upload(NamedTuple):
-    """One upload, with the files as they were when it began."""
+    """One upload, with the files as they were when it began, and without those that it leaves out."""
 
     repository: str
     message: str
     files: dict[str, bytes]
     job: "Future[None]"
+    background: bool
 
 
 class FakeHub:
@@ -28,6 +30,8 @@ class FakeHub:
     uploads: Each upload, in order.
     faults: By the upload's number, from 0: an error that it ends with, or None where a test ends it itself.
     """
+
+    endpoint = "https://hub.test"
 
     def __init__(self) -> None:
         self.tokens: list[str | None] = []
@@ -46,19 +50,20 @@ class FakeHub:
         self.repositories.append(call["repo_id"])
         return SimpleNamespace(repo_id=f"ada/{call['repo_id']}")
 
-    def upload_folder(self, **options: Any) -> "Future[None]":
+    def upload_folder(self, **options: Any) -> "Future[None] | None":
         call = inspect.signature(HfApi.upload_folder).bind(self, **options).arguments
-        assert call["run_as_future"], "training would wait for the upload"
-        folder = Path(call["folder_path"])
-        files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        folder, background = Path(call["folder_path"]), call.get("run_as_future", False)
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        shared = filter_repo_objects(names, ignore_patterns=call.get("ignore_patterns"))
+        files = {name: (folder / name).read_bytes() for name in shared}
         job: Future[None] = Future()
         fault = self.faults.get(len(self.uploads), job)
+        self.uploads.append(Upload(call["repo_id"], call["commit_message"], files, job, background))
         if isinstance(fault, Exception):
             job.set_exception(fault)
         elif fault is job:
             job.set_result(None)
-        self.uploads.append(Upload(call["repo_id"], call["commit_message"], files, job))
-        return job
+        return job if background else job.result()
 
     @property
     def messages(self) -> list[str]:
@@ -67,7 +72,7 @@ class FakeHub:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    """The Hub that the callbacks talk to."""
+    """The Hub that models are uploaded to."""
     fake = FakeHub()
-    monkeypatch.setattr("clmkit.training.keras_callbacks.HfApi", fake)
+    monkeypatch.setattr("clmkit.training.hub_upload.HfApi", fake)
     return fake

@@ -18,9 +18,10 @@ os.environ |= {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
 }
 CACHE_VARIABLES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_EVALUATE_CACHE", "HF_TOKEN_PATH", "HF_HUB_OFFLINE")
-CACHE_VARIABLES += ("HF_DATASETS_OFFLINE", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN", "CLMKIT_TRACK")
+CACHE_VARIABLES += ("HF_DATASETS_OFFLINE", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN", "CLMKIT_TRACK", "CLMKIT_SHARE")
 for variable in CACHE_VARIABLES:
     os.environ.pop(variable, None)
 
@@ -33,5 +34,5 @@ def _temporary_cache() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CLMKIT_TRACK", raising=False)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for choice in ("CLMKIT_TRACK", "CLMKIT_SHARE", "HF_TOKEN"):
+        monkeypatch.delenv(choice, raising=False)

@@ -12,7 +12,7 @@ from clmkit.download import cached_folder
 from clmkit.eli5 import SPLIT_SEED
 from clmkit.evaluation import Score
 from clmkit.plots import save_losses
-from clmkit.tracks import HUB_DATA, Track
+from clmkit.tracks import HUB_DATA, SAMPLE, Track
 from clmkit.training.shared import Framework, LossHistory
 
 LIBRARIES: dict[Framework, tuple[str, ...]] = {
@@ -76,7 +76,8 @@ def write_card(
         "measured on": f"{after.tokens:,} predictions in the test blocks",
         "libraries": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[framework]),
     }
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in facts.items())
+    cells = [(name.replace("_", " "), str(value).replace("|", "\\|")) for name, value in facts.items()]
+    rows = "\n".join(f"| {name} | {value} |" for name, value in cells)
     alt = save_losses(history, folder / PICTURE)
     text = TEXT.format(name=folder.absolute().name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE)
     card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
@@ -86,8 +87,9 @@ def write_card(
 
 def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
     """The Hub's metadata; only ids of the Hub are allowed as base model and data sets."""
-    known: dict[str, Any] = {"language": "en", "license": "apache-2.0", "library_name": "transformers"}
-    known |= {"pipeline_tag": "text-generation"}
+    known: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
+    if track.data in (HUB_DATA, str(SAMPLE)):  # of a learner's own data, neither is known
+        known |= {"language": "en", "license": "apache-2.0"}
     if not Path(track.model).is_dir():
         known["base_model"] = track.model
     if track.data == HUB_DATA:

@@ -13,15 +13,18 @@ from transformers import AutoTokenizer, ByT5Tokenizer, GPT2LMHeadModel, PreTrain
 
 from clmkit.chunking import chunk, group_texts
 from clmkit.eli5 import join_answers, load_eli5, load_local, split_rows
-from clmkit.evaluation import perplexity, score, sum_losses
+from clmkit.evaluation import Score, perplexity, score, sum_losses
 from clmkit.generation import generate_text, next_token_probabilities
+from clmkit.hub import choose_sharing
 from clmkit.kernels import start_tensorflow, use_kernel
 from clmkit.tokenization import tokenize
 from clmkit.tracks import BUNDLED, Track, choose_track
 from clmkit.training import shared
+from clmkit.training.hub_upload import push_model
 from clmkit.training.keras_callbacks import HubUpload
-from clmkit.training.shared import check_output_dir, write_whole
-from clmkit.training.trainer import build_trainer, find_or_train
+from clmkit.training.model_card import write_card
+from clmkit.training.shared import LossHistory, check_output_dir, write_whole
+from clmkit.training.trainer import HubCallback, build_trainer, find_or_train
 
 
 @dataclass
@@ -102,6 +105,18 @@ def train_into(folder: str) -> Callable[[Desk], Any]:
 
 def upload(**arguments: Any) -> Callable[[Desk], Any]:
     return lambda desk: HubUpload(**({"output_dir": desk.file.parent / "out"} | arguments))
+
+
+def card_of(folder: str) -> Callable[[Desk], Any]:
+    figures = Score(2000.0, 1000)
+    history = LossHistory([(1, 3.0)], [(1, 2.5)])
+    options: dict[str, Any] = {"framework": "pytorch", "hyperparameters": {}, "history": history}
+    return lambda desk: write_card(folder, desk.track, desk.blocks, before=figures, after=figures, **options)
+
+
+def share_by_variable(desk: Desk) -> None:
+    desk.monkeypatch.setenv("CLMKIT_SHARE", "1")
+    choose_sharing()
 
 
 def write_under_the_file(desk: Desk) -> None:
@@ -367,6 +382,27 @@ ROWS = [
     ),
     Row("upload from a folder under a file", upload(output_dir="rows.jsonl/out"), OSError, UNDER_FILE),
     Row("file for a folder", train_into("rows.jsonl"), OSError, ["rows.jsonl", "can't be written", "output_dir"]),
+    Row("the card's folder under a file", card_of("rows.jsonl/out"), OSError, ["rows.jsonl/out"]),
+    Row(
+        "a model to be shared whose folder is under a file",
+        lambda desk: HubCallback(desk.file / "out"),
+        OSError,
+        UNDER_FILE,
+    ),
+    # Sharing.
+    Row(
+        "sharing without a token",
+        lambda desk: choose_sharing(True),
+        PermissionError,
+        ["there is no token", "notebook 1", "choose_sharing(False)"],
+    ),
+    Row("CLMKIT_SHARE without a token", share_by_variable, PermissionError, ["no token", "choose_sharing(False)"]),
+    Row(
+        "push a folder without a model",
+        lambda desk: push_model("quick/tuned"),
+        FileNotFoundError,
+        ["no model.safetensors in quick/tuned", "save the model there first"],
+    ),
     # Callbacks and kernels.
     Row("save_strategy unknown", upload(save_strategy="epochs"), ValueError, ["'no', 'epoch' or 'steps'", "'epochs'"]),
     *(

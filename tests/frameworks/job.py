@@ -67,10 +67,10 @@ def keras_hub() -> Side:
     import keras
     from keras_hub.models import GPT2CausalLM
 
-    from clmkit.training.keras_hub import prepare_dataset, preset
+    from clmkit.training.keras_hub import prepare_dataset
 
     def load(folder: Path) -> Any:
-        return GPT2CausalLM.from_preset(preset(str(folder)))
+        return GPT2CausalLM.from_preset(str(folder))
 
     def logits(model: Any, ids: list[list[int]]) -> np.ndarray:
         inputs = {"token_ids": np.array(ids), "padding_mask": np.ones_like(ids, dtype=bool)}

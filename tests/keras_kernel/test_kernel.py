@@ -23,7 +23,8 @@ from clmkit.tracks import BUNDLED, Track, choose_track, has_gpu
 from clmkit.training.shared import LossHistory, precision_policy, prepare_blocks
 
 SHARED = ("tracks", "eli5", "tokenization", "chunking", "evaluation", "hub", "plots", "doctor", "course")
-SHARED += ("kernels", "training.shared", "training.keras_callbacks", "training.tf_keras")
+SHARED += ("kernels", "download", "training.shared", "training.hub_upload", "training.model_card")
+SHARED += ("training.keras_callbacks", "training.tf_keras")
 
 
 def python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,18 +1,22 @@
 import csv
+import errno
 import gzip
+import hashlib
 import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from datasets import Dataset, DatasetDict, Features, List, Value
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError
 from huggingface_hub.errors import HfHubHTTPError
 
+from clmkit import download as module
 from clmkit import eli5
 from clmkit.eli5 import (
     AUTHORS_FILE,
@@ -26,7 +30,6 @@ from clmkit.eli5 import (
 from clmkit.tracks import HUB_DATA, Track, choose_track
 
 Row = dict[str, Any]
-NO_SCRIPTS = RuntimeError("Dataset scripts are no longer supported, but found eli5_category.py\nmore")
 
 
 def hub_row(number: int) -> Row:
@@ -56,98 +59,169 @@ def authors_row(number: int) -> Row:
 
 
 HUB_ROWS = [hub_row(number) for number in range(5)]
-Source = Callable[[], Dataset] | BaseException
+COMMIT = "c" * 40
+AUTHORS = "the authors' file"
+AUTHORS_GZIP = gzip.compress(json.dumps([authors_row(number) for number in range(5)]).encode())
+
+
+def hub_dataset(rows: list[Row] = HUB_ROWS) -> Dataset:
+    return Dataset.from_list(rows, features=ELI5_FEATURES)
+
+
+def parquet(rows: list[Row] = HUB_ROWS) -> bytes:
+    buffer = io.BytesIO()
+    hub_dataset(rows).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+class Sources:
+    """Attributes:
+    folder: Where downloads arrive.
+    files: By revision, the files that the Hub has, or an error; and the authors' file by ``AUTHORS``.
+    asked: Which of them were asked for, in order.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, dict[str, bytes] | BaseException] = {
+            "main": NO_SUCH,
+            "refs/convert/parquet": NO_SUCH,
+            AUTHORS: NO_SUCH,
+        }
+        self.asked: list[str] = []
+
+    def fetch(self, name: str) -> Path:
+        self.asked.append(name)
+        files = self.files[name]
+        if isinstance(files, BaseException):
+            raise files
+        for path, content in files.items():
+            (self.folder / name / COMMIT / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name / COMMIT / path).write_bytes(content)
+        return self.folder / name / COMMIT
+
+    def download(self, repo_id: str, patterns: list[str], *, revision: str = "main", **options: object) -> Path:
+        assert (repo_id, patterns) == (HUB_DATA, ["*train*.parquet"])
+        assert options == {"required": ["*train*.parquet"], "repo_type": "dataset"}
+        return self.fetch(revision)
+
+    def get(self, url: str) -> bytes:
+        assert url == AUTHORS_FILE
+        return (self.fetch(AUTHORS) / "rows.json.gz").read_bytes()
+
+
+NO_SUCH = ConnectionError("downloading failed: the Hub has no such thing")
 
 
 @pytest.fixture
-def full() -> Track:
-    track = choose_track("quick")
-    return replace(track, name="full", data=HUB_DATA, rows=5)
+def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sources:
+    """Stand in for the three sources of ELI5; none has anything at first."""
+    sources = Sources(tmp_path / "my [cache] 50%")
+    monkeypatch.setattr(eli5, "download", sources.download)
+    monkeypatch.setattr(module, "_get", sources.get)
+    monkeypatch.setattr(module, "PATIENCE", -1)
+    monkeypatch.setattr(module.constants, "HF_HOME", str(tmp_path))
+    return sources
 
 
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[Any, ...]]]:
-    """Replace ``load_dataset`` by one that gives, call by call, what it is told, and return its calls."""
-
-    def start(*sources: Source) -> list[tuple[Any, ...]]:
-        calls: list[tuple[Any, ...]] = []
-
-        def load_dataset(*arguments: str, **options: str) -> Dataset:
-            source = sources[len(calls)]
-            calls.append((arguments, options))
-            if isinstance(source, BaseException):
-                raise source
-            return source()
-
-        monkeypatch.setattr(eli5, "load_dataset", load_dataset)
-        return calls
-
-    return start
-
-
-def hub_dataset() -> Dataset:
-    return Dataset.from_list(HUB_ROWS, features=ELI5_FEATURES)
+def full(capsys: pytest.CaptureFixture[str]) -> Track:
+    track = replace(choose_track("quick"), name="full", data=HUB_DATA, rows=5)
+    capsys.readouterr()
+    return track
 
 
 def test_the_first_source_is_the_hub_repository(
-    full: Track, serve: Callable[..., list[Any]], capsys: pytest.CaptureFixture[str]
+    full: Track, sources: Sources, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capsys.readouterr()
-    calls = serve(hub_dataset)
+    sources.files["main"] = {"data/train-0.parquet": parquet()}
     dataset = load_eli5(full)
-    assert calls == [((HUB_DATA,), {"split": "train[:5]"})]
-    assert dataset[:] == hub_dataset()[:]
+    assert sources.asked == ["main"]
+    assert dataset.to_list() == HUB_ROWS
     assert dataset.features == ELI5_FEATURES
     assert capsys.readouterr().out == f"5 rows from the Hub repository {HUB_DATA}\n"
+    assert dataset.info.description.startswith(f"the Hub repository {HUB_DATA}, commit {COMMIT}")
 
 
-def test_without_a_number_of_rows_all_are_loaded(full: Track, serve: Callable[..., list[Any]]) -> None:
-    calls = serve(hub_dataset)
-    load_eli5(replace(full, rows=None))
-    assert calls == [((HUB_DATA,), {"split": "train"})]
+@pytest.mark.parametrize(("rows", "expected"), [(None, 5), (3, 3), (99, 5)])
+def test_as_many_rows_are_loaded_as_the_track_says_or_all(
+    full: Track, sources: Sources, rows: int | None, expected: int
+) -> None:
+    sources.files["main"] = {"data/train-0.parquet": parquet()}
+    assert load_eli5(replace(full, rows=rows)).to_list() == HUB_ROWS[:expected]
+
+
+def test_the_rows_of_several_files_come_in_the_files_order_and_another_splits_do_not(
+    full: Track, sources: Sources
+) -> None:
+    sources.files["main"] = {
+        "data/train-00001-of-00002.parquet": parquet(HUB_ROWS[3:]),
+        "data/train-00000-of-00002.parquet": parquet(HUB_ROWS[:3]),
+        "data/validation1-00000-of-00001.parquet": parquet([hub_row(99)]),
+    }
+    assert load_eli5(replace(full, rows=None)).to_list() == HUB_ROWS
+    assert load_eli5(replace(full, rows=4)).to_list() == HUB_ROWS[:4]
+
+
+def test_other_rows_of_a_later_commit_are_not_taken_from_an_earlier_run(full: Track, sources: Sources) -> None:
+    for rows in (HUB_ROWS, HUB_ROWS[::-1]):
+        sources.files["main"] = {"data/train-0.parquet": parquet(rows)}
+        assert load_eli5(full).to_list() == rows
 
 
 def test_the_second_source_is_the_converted_revision_and_the_refusal_of_the_first_is_printed(
-    full: Track, serve: Callable[..., list[Any]], capsys: pytest.CaptureFixture[str]
+    full: Track, sources: Sources, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capsys.readouterr()
-    calls = serve(NO_SCRIPTS, hub_dataset)
-    assert load_eli5(full).features == ELI5_FEATURES
-    assert calls[1] == ((HUB_DATA,), {"split": "train[:5]", "revision": "refs/convert/parquet"})
+    sources.files["refs/convert/parquet"] = {"default/train/0000.parquet": parquet()}
+    # The converter names the folder after the split, and the file by a number.
+    dataset = load_eli5(full)
+    assert dataset.to_list() == HUB_ROWS
+    assert sources.asked == ["main", "refs/convert/parquet"]
     assert capsys.readouterr().out.splitlines() == [
-        f"Not from the Hub repository {HUB_DATA}: Dataset scripts are no longer supported, but found eli5_category.py",
+        f"Not from the Hub repository {HUB_DATA}: {NO_SUCH}",
         f"5 rows from {HUB_DATA}, revision refs/convert/parquet",
     ]
+    assert dataset.info.description.startswith(f"{HUB_DATA}, revision refs/convert/parquet, commit {COMMIT}")
 
 
 def test_the_third_source_is_the_authors_file_brought_to_the_hubs_schema(
-    full: Track, serve: Callable[..., list[Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    full: Track, sources: Sources, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    capsys.readouterr()
-    path = tmp_path / "authors.json.gz"
-    path.write_bytes(gzip.compress(json.dumps([authors_row(number) for number in range(5)]).encode()))
-    calls = serve(NO_SCRIPTS, DatasetNotFoundError("no such revision"), lambda: Dataset.from_json(str(path)))
+    sources.files[AUTHORS] = {"rows.json.gz": AUTHORS_GZIP}
     dataset = load_eli5(full)
-    assert calls[2] == (("json",), {"split": "train[:5]", "data_files": AUTHORS_FILE})
+    assert sources.asked == ["main", "refs/convert/parquet", AUTHORS]
     assert dataset.features == ELI5_FEATURES
     assert dataset.column_names == list(ELI5_FEATURES)
     assert dataset.to_list() == HUB_ROWS
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"Not from {HUB_DATA}, revision refs/convert/parquet: no such revision",
+        f"Not from {HUB_DATA}, revision refs/convert/parquet: {NO_SUCH}",
         f"5 rows from the authors' file {AUTHORS_FILE}",
     ]
+    assert dataset.info.description.startswith(f"the authors' file {AUTHORS_FILE}, read on {date.today()}")
 
 
-def test_no_source_is_an_error_with_the_three_reasons_and_what_to_do(
-    full: Track, serve: Callable[..., list[Any]]
-) -> None:
-    serve(NO_SCRIPTS, FileNotFoundError("the revision is gone"), OSError())
+def test_no_source_is_an_error_with_the_three_reasons_and_what_to_do(full: Track, sources: Sources) -> None:
+    sources.files["main"] = PermissionError("the Hub wants a login")
+    sources.files["refs/convert/parquet"] = ConnectionError("the revision is gone")
+    sources.files[AUTHORS] = httpx2.ConnectError("no route")
     with pytest.raises(ConnectionError) as caught:
         load_eli5(full)
     message = str(caught.value)
-    for part in ("scripts are no longer supported", "the revision is gone", f"{AUTHORS_FILE}: OSError"):
+    for part in ("the Hub wants a login", "the revision is gone", f"reading {AUTHORS_FILE} failed: ConnectError: no"):
         assert part in message
     assert "choose_track('quick')" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 is no Parquet file PAR1", parquet()[:-9]], ids=["0", "text", "cut"])
+def test_files_that_cannot_be_read_are_left_for_the_second_source(
+    full: Track, sources: Sources, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources.files["main"] = {"data/train-0.parquet": content}
+    sources.files["refs/convert/parquet"] = {"default/train/0000.parquet": parquet()}
+    assert load_eli5(full).to_list() == HUB_ROWS
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"Not from the Hub repository {HUB_DATA}: reading ")
+    assert "train-0.parquet failed: " in first
 
 
 @pytest.mark.parametrize(
@@ -156,22 +230,81 @@ def test_no_source_is_an_error_with_the_three_reasons_and_what_to_do(
         OSError("disk"),
         TimeoutError("slow"),
         HfHubHTTPError("503", response=httpx2.Response(503, request=httpx2.Request("GET", "http://127.0.0.1"))),
-        DatasetGenerationError("An error occurred"),
-        # What huggingface_hub 2.4 lets through where a download is dropped; neither is an OSError.
+        # What the clients let through where a download is dropped; neither is an OSError.
         httpx2.RemoteProtocolError("peer closed connection"),
         httpx2.ConnectError("connection refused"),
     ],
     ids=lambda problem: type(problem).__name__,
 )
-def test_whatever_the_network_does_to_the_first_source_the_second_is_tried(
-    full: Track, serve: Callable[..., list[Any]], problem: Exception
+def test_whatever_the_network_does_to_the_authors_file_is_said(
+    full: Track, sources: Sources, problem: Exception
 ) -> None:
-    serve(problem, hub_dataset)
+    sources.files[AUTHORS] = problem
+    with pytest.raises(ConnectionError, match=rf"reading {AUTHORS_FILE} failed: .*\. Run this again"):
+        load_eli5(full)
+
+
+def full_disk() -> Exception:
+    error = DatasetGenerationError("An error occurred")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("main", OSError(errno.ENOSPC, "the disk is full")), (AUTHORS, OSError(errno.ENOSPC, "the disk is full"))],
+    ids=["from the Hub", "from the authors"],
+)
+def test_a_full_disk_is_an_error_at_once_since_the_next_source_would_need_as_much_room(
+    full: Track, sources: Sources, name: str, problem: Exception
+) -> None:
+    sources.files[name] = problem
+    with pytest.raises(OSError, match="the disk is full") as caught:
+        load_eli5(full)
+    assert caught.value.errno == errno.ENOSPC
+    assert sources.asked[-1] == name
+
+
+def test_a_disk_that_is_full_while_rows_are_read_is_said_too(
+    full: Track, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_dataset(*arguments: object, **options: object) -> Dataset:
+        raise full_disk()
+
+    sources.files["main"] = {"data/train-0.parquet": parquet()}
+    monkeypatch.setattr(eli5, "load_dataset", load_dataset)
+    with pytest.raises(OSError, match="the disk is full"):
+        load_eli5(full)
+    assert sources.asked == ["main"]
+
+
+def test_a_hub_that_is_silent_is_not_asked_for_its_second_revision(
+    full: Track, sources: Sources, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources.files["main"] = TimeoutError("timed out")
+    sources.files[AUTHORS] = {"rows.json.gz": AUTHORS_GZIP}
     assert len(load_eli5(full)) == 5
+    assert sources.asked == ["main", AUTHORS]
 
 
-def test_a_bug_is_not_taken_for_a_source_that_is_down(full: Track, serve: Callable[..., list[Any]]) -> None:
-    serve(TypeError("a bug"), hub_dataset)
+def test_the_authors_file_is_asked_for_once(full: Track, sources: Sources) -> None:
+    sources.files[AUTHORS] = {"rows.json.gz": AUTHORS_GZIP}
+    assert load_eli5(full).to_list() == load_eli5(full).to_list() == HUB_ROWS
+    assert sources.asked.count(AUTHORS) == 1
+
+
+@pytest.mark.parametrize("content", [AUTHORS_GZIP[:-9], b"<html>", b"", AUTHORS_GZIP[:99] + b"x" + AUTHORS_GZIP[100:]])
+def test_an_authors_file_that_is_not_whole_is_not_kept(full: Track, sources: Sources, content: bytes) -> None:
+    sources.files[AUTHORS] = {"rows.json.gz": content}
+    with pytest.raises(ConnectionError, match="what arrived is no whole gzip file"):
+        load_eli5(full)
+    sources.files[AUTHORS] = {"rows.json.gz": AUTHORS_GZIP}
+    assert load_eli5(full).to_list() == HUB_ROWS
+
+
+@pytest.mark.parametrize("name", ["main", AUTHORS])
+def test_a_bug_is_not_taken_for_a_source_that_is_down(full: Track, sources: Sources, name: str) -> None:
+    sources.files[name] = TypeError("a bug")
     with pytest.raises(TypeError, match="a bug"):
         load_eli5(full)
 
@@ -248,6 +381,19 @@ def test_load_local_keeps_the_first_rows_and_no_more_than_there_are(tmp_path: Pa
     path.write_bytes(as_jsonl(FLAT))
     assert load_local(path, 2).to_list() == FLAT[:2]
     assert load_local(path, 99).to_list() == FLAT
+
+
+def test_load_local_keeps_where_the_rows_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(as_jsonl(FLAT))
+    sha256 = hashlib.sha256(as_jsonl(FLAT)).hexdigest()
+    assert load_local(path, 2).info.description.startswith(f"rows.jsonl, sha256 {sha256}")
+
+
+def test_splitting_and_joining_keep_where_the_rows_came_from(quick: Track) -> None:
+    rows = load_eli5(quick)
+    joined = join_answers(split_rows(rows), num_proc=2)
+    assert {side.info.description for side in (join_answers(rows), *joined.values())} == {rows.info.description}
 
 
 def test_load_local_sees_that_a_file_has_changed(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from clmkit.eli5 import join_answers, load_eli5
-from clmkit.tracks import BUNDLED, HUB_MODEL, Track
+from clmkit.tracks import BUNDLED, Track
 from clmkit.training import keras_hub as module
-from clmkit.training.keras_hub import build_optimizer, export_model, prepare_dataset, preset, score, shift_labels
+from clmkit.training.keras_hub import build_optimizer, export_model, prepare_dataset, score, shift_labels
 from tests.keras_cases import *  # noqa: F403, the cases themselves
 from tests.keras_cases import Side
 
@@ -260,23 +260,3 @@ def test_a_model_exported_while_it_trains_keeps_its_end_of_text_token(
     exported = AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
     assert exported.config.eos_token_id == exported.generation_config.eos_token_id == tokenizer.eos_token_id
     assert exported.config.bos_token_id == tokenizer.bos_token_id
-
-
-def test_a_folder_is_a_preset_as_it_is_and_a_hub_id_behind_hf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert preset(str(tmp_path)) == str(tmp_path)
-    assert preset(HUB_MODEL) == "hf://distilbert/distilgpt2"
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "quick").mkdir()
-    assert preset("quick") == "quick"
-
-
-def test_kerashub_looks_for_such_a_preset_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Asked(Exception):
-        pass
-
-    def download(**options: Any) -> None:
-        raise Asked(options["repo_id"])
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(Asked, match=r"^distilbert/distilgpt2$"):
-        keras_hub.models.GPT2CausalLM.from_preset(preset(HUB_MODEL))

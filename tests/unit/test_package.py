@@ -35,7 +35,8 @@ FUNCTIONS = {name: node for name, node in PUBLIC.items() if isinstance(node, ast
 
 def test_the_modules_of_the_design_are_there() -> None:
     modules = "tracks", "eli5", "tokenization", "chunking", "evaluation", "generation", "hub", "training.trainer"
-    modules += "training.shared", "training.tf_keras", "training.keras_hub"
+    modules += "training.shared", "training.tf_keras", "training.keras_hub", "training.hub_upload"
+    modules += "training.model_card", "download"
     assert {f"clmkit.{module}" for module in modules} <= set(SOURCES)
 
 
@@ -48,10 +49,9 @@ def test_importing_loads_no_framework(module: str) -> None:
 
 def test_the_modules_that_both_kernels_share_do_without_pytorch() -> None:
     # The Keras kernel has no torch; None in sys.modules makes its import fail.
-    script = "import sys; sys.modules['torch'] = None\n" + "".join(
-        f"import clmkit.{module}\n"
-        for module in ("tracks", "eli5", "tokenization", "chunking", "evaluation", "hub", "training.shared")
-    )
+    shared = "tracks", "download", "eli5", "tokenization", "chunking", "evaluation", "hub", "training.shared"
+    shared += "training.hub_upload", "training.model_card"
+    script = "import sys; sys.modules['torch'] = None\n" + "".join(f"import clmkit.{module}\n" for module in shared)
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

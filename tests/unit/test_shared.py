@@ -1,4 +1,6 @@
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -8,9 +10,11 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
-from clmkit.eli5 import join_answers, load_local, split_rows
+from clmkit.download import MODEL_FILES
+from clmkit.eli5 import join_answers, load_eli5, load_local, split_rows
 from clmkit.tokenization import tokenize
-from clmkit.tracks import Track
+from clmkit.tracks import HUB_MODEL, Track
+from clmkit.training import shared as module
 from clmkit.training.shared import (
     TRAINED_BY,
     Framework,
@@ -23,6 +27,7 @@ from clmkit.training.shared import (
     tuned_models,
     write_whole,
 )
+from tests.fake_hub import TOKEN
 from tests.kernels import ROOT
 
 FRAMEWORKS = get_args(Framework)
@@ -87,6 +92,14 @@ def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: P
         side: rows["labels"][:] for side, rows in by_hand.items()
     }
     assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
+
+
+def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    source = load_eli5(quick).info.description
+    assert source.startswith("eli5_sample.jsonl, sha256 ")
+    assert {rows.info.description for rows in prepare_blocks(quick, tokenizer).values()} == {source}
+    tokens = tokenize(join_answers(split_rows(load_eli5(quick))), tokenizer, num_proc=2)
+    assert {rows.info.description for rows in chunk(tokens, 64).values()} == {source}
 
 
 def test_each_framework_is_trained_by_a_notebook_that_is_there() -> None:
@@ -155,6 +168,121 @@ def test_find_or_train_does_not_take_half_a_model_or_another_frameworks_for_its_
     trained: list[Path] = []
     find_or_train(quick, "tf_keras", trained.append)
     assert trained == [half]
+
+
+class Shared:
+    """Attributes:
+    model: The folder of the model that the account has shared, or what asking for it ends with.
+    name: The account's name, or what asking for it ends with.
+    asked: The repositories that were asked for.
+    trained: The folders that a model was trained into.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.model: Path | Exception = folder
+        self.name: str | Exception = "ada"
+        self.asked: list[str] = []
+        self.trained: list[Path] = []
+
+    def user_name(self) -> str:
+        if isinstance(self.name, Exception):
+            raise self.name
+        return self.name
+
+    def download(self, repo_id: str, patterns: Sequence[str], *, required: Sequence[str]) -> Path:
+        assert patterns == MODEL_FILES
+        assert {"README.md", "config.json", "model.safetensors"} <= set(required)
+        self.asked.append(repo_id)
+        if isinstance(self.model, Exception):
+            raise self.model
+        return self.model
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shared:
+    """Log in, to an account that has shared a model tuned from the full track's."""
+    shared = Shared(tmp_path / "cache" / ("c" * 40))
+    save(tmp_path / "cache" / ("c" * 40))
+    card(tmp_path / "cache" / ("c" * 40), f"base_model: {HUB_MODEL}")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(module, "user_name", shared.user_name)
+    monkeypatch.setattr(module, "download", shared.download)
+    return shared
+
+
+def card(folder: Path, metadata: str) -> None:
+    (folder / "README.md").write_text(f"---\n{metadata}\n---\n\n# A card\n", encoding="utf-8")
+
+
+@pytest.fixture
+def full(quick: Track, capsys: pytest.CaptureFixture[str]) -> Track:
+    capsys.readouterr()
+    return replace(quick, name="full", model=HUB_MODEL)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_shared_model_is_taken_from_the_hub_rather_than_trained_again(
+    full: Track, shared: Shared, framework: Framework, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert find_or_train(full, framework, shared.trained.append) == shared.model
+    assert shared.trained == []
+    assert shared.asked == ["ada/tuned"]
+    assert capsys.readouterr().out == f"Using the tuned model ada/tuned on the Hub, commit {'c' * 40}\n"
+
+
+def test_a_model_that_is_here_wins_over_a_shared_one(full: Track, shared: Shared) -> None:
+    save(model_folder(full))
+    assert find_or_train(full, "pytorch", shared.trained.append) == model_folder(full)
+    assert (shared.asked, shared.trained) == ([], [])
+
+
+def test_the_quick_track_trains_and_does_not_ask_the_hub(quick: Track, shared: Shared) -> None:
+    shared.name = AssertionError("asked the Hub")
+    find_or_train(quick, "pytorch", shared.trained.append)
+    assert (shared.asked, shared.trained) == ([], [model_folder(quick)])
+
+
+def test_without_a_token_the_hub_is_not_asked(full: Track, shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    shared.name = AssertionError("asked the Hub")
+    find_or_train(full, "pytorch", shared.trained.append)
+    assert (shared.asked, shared.trained) == ([], [model_folder(full)])
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "base_model: ada/another",
+        f"base_model:\n- {HUB_MODEL}\n- ada/another",
+        "license: mit",
+        "",
+    ],
+    ids=["another", "two", "none", "empty"],
+)
+def test_a_shared_model_of_another_kind_is_not_used(
+    full: Track, shared: Shared, metadata: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(shared.model, Path)
+    card(shared.model, metadata)
+    find_or_train(full, "pytorch", shared.trained.append)
+    assert shared.trained == [model_folder(full)]
+    assert capsys.readouterr().out.splitlines() == [
+        f"Not using ada/tuned on the Hub: its card does not say that it was tuned from {HUB_MODEL}",
+        f"No tuned model in {model_folder(full).as_posix()} yet: training it now, as 06a_train_pytorch does",
+    ]
+
+
+@pytest.mark.parametrize("at", ["name", "model"])
+@pytest.mark.parametrize("problem", [PermissionError("The Hub refuses the token."), ConnectionError("It sleeps.")])
+def test_a_hub_that_cannot_be_asked_is_said_and_the_model_trained(
+    full: Track, shared: Shared, at: str, problem: OSError, capsys: pytest.CaptureFixture[str]
+) -> None:
+    setattr(shared, at, problem)
+    find_or_train(full, "pytorch", shared.trained.append)
+    assert shared.trained == [model_folder(full)]
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == f"No shared model: {problem}"
+    assert TOKEN not in out
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,19 @@
-import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import FrozenInstanceError
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 
 import pytest
 import torch
-from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit import tracks
-from clmkit.tracks import BUNDLED, HUB_DATA, HUB_MODEL, Track, choose_track, has_gpu, hub_problem
+from clmkit import download, tracks
+from clmkit.download import MODEL_FILES
+from clmkit.tracks import BUNDLED, DATA_FILES, HUB_DATA, HUB_MODEL, Track, choose_track, has_gpu
 
 Machine = Callable[..., None]
+Cache = Callable[..., None]
 
 
 @pytest.fixture
@@ -29,122 +28,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[tuple[str, str]]]]:
-    """Make a server on loopback the Hub; it answers every request with one status, and lists the requests."""
-    requests: list[tuple[str, str]] = []
-    status = 200
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cache:
+    """Put files of a repository's revision into the Hub's cache, which is empty at first."""
+    folders: dict[tuple[str, str], Path] = {}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            requests.append((self.command, self.headers["User-Agent"]))
-            self.send_response(status)
-            self.end_headers()
+    def snapshot_download(repo_id: str, *, revision: str, local_files_only: bool, **options: object) -> str:
+        assert local_files_only, "the Hub does not answer"
+        assert options["repo_type"] == ("dataset" if repo_id == HUB_DATA else "model")
+        assert options["allow_patterns"] == ([DATA_FILES] if repo_id == HUB_DATA else list(MODEL_FILES))
+        if (repo_id, revision) not in folders:
+            raise LocalEntryNotFoundError("no such snapshot")
+        return str(folders[repo_id, revision])
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+    def fill(repo_id: str, names: Iterable[str], revision: str = "main") -> None:
+        folder = folders[repo_id, revision] = tmp_path / "cache" / repo_id
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-
-    def start(code: int) -> list[tuple[str, str]]:
-        nonlocal status
-        status = code
-        return requests
-
-    yield start
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
-def raw_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes | None], None]]:
-    """Make a bare socket the Hub: it sends the bytes and closes, or with ``None`` never answers."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{listener.getsockname()[1]}")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    thread: Thread | None = None
-
-    def start(reply: bytes | None) -> None:
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(reply or b"")
-
-        nonlocal thread
-        if reply is not None:
-            thread = Thread(target=serve, daemon=True)
-            thread.start()
-
-    yield start
-    if thread:
-        thread.join(10)
-    listener.close()
-
-
-def test_a_hub_that_answers_is_no_problem_and_gets_one_head_request(answer: Callable[[int], list[object]]) -> None:
-    requests = answer(200)
-    assert hub_problem() is None
-    assert requests == [("HEAD", "clmkit")]
-
-
-@pytest.mark.parametrize("status", [401, 404, 429])
-def test_a_hub_that_refuses_this_request_is_there_all_the_same(
-    answer: Callable[[int], list[object]], status: int
-) -> None:
-    answer(status)
-    assert hub_problem() is None
-
-
-@pytest.mark.parametrize("status", [500, 503])
-def test_a_hub_that_fails_is_a_problem(answer: Callable[[int], list[object]], status: int) -> None:
-    answer(status)
-    assert hub_problem() == f"{constants.ENDPOINT} answers with status {status}"
-
-
-def test_a_closed_port_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-    assert str(hub_problem()).startswith(f"http://127.0.0.1:{port} does not answer: ")
-
-
-def test_a_name_that_does_not_resolve_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*arguments: object, **options: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
-    assert "http://hub.invalid does not answer" in str(hub_problem())
-
-
-def test_a_hub_that_never_answers_is_a_problem_after_the_timeout(raw_server: Callable[[bytes | None], None]) -> None:
-    raw_server(None)
-    assert "timed out" in str(hub_problem(timeout=0.2))
-
-
-@pytest.mark.parametrize("reply", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["hangs up", "not HTTP"])
-def test_a_server_that_does_not_speak_http_is_a_problem(
-    raw_server: Callable[[bytes | None], None], reply: bytes
-) -> None:
-    raw_server(reply)
-    assert "does not answer" in str(hub_problem())
-
-
-def test_an_endpoint_that_is_no_address_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", "huggingface.co")
-    assert "huggingface.co" in str(hub_problem())
-
-
-def test_offline_by_choice_is_a_problem_without_a_request(
-    answer: Callable[[int], list[object]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requests = answer(200)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert hub_problem() == "HF_HUB_OFFLINE is set"
-    assert requests == []
+    monkeypatch.setattr(download, "snapshot_download", snapshot_download)
+    return fill
 
 
 @pytest.mark.parametrize(("cuda", "mps"), [(False, False), (True, False), (False, True)])
@@ -219,13 +122,78 @@ def test_quick_by_name_asks_neither_for_a_gpu_nor_for_the_hub(monkeypatch: pytes
 
 @pytest.mark.parametrize("by_variable", [False, True])
 def test_full_that_was_asked_for_and_cannot_be_had_is_an_error(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, by_variable: bool
+    machine: Machine, cache: Cache, monkeypatch: pytest.MonkeyPatch, by_variable: bool
 ) -> None:
     machine(gpu=True, problem="the Hub sleeps")
     if by_variable:
         monkeypatch.setenv("CLMKIT_TRACK", "full")
     with pytest.raises(ConnectionError, match=r"and the Hub sleeps\. .*choose_track\('quick'\) or CLMKIT_TRACK=quick"):
         choose_track(None if by_variable else "full")
+
+
+@pytest.mark.parametrize("revision", ["main", "refs/convert/parquet"])
+def test_full_without_the_hub_uses_what_was_downloaded_before_and_says_so(
+    machine: Machine, cache: Cache, capsys: pytest.CaptureFixture[str], revision: str
+) -> None:
+    machine(gpu=True, problem="the Hub sleeps")
+    cache(HUB_DATA, ["data/train-00000-of-00001.parquet"], revision)
+    cache(HUB_MODEL, MODEL_FILES)
+    assert choose_track("full").name == "full"
+    assert "because it was asked for (from what was downloaded before: the Hub sleeps)." in capsys.readouterr().out
+
+
+def test_full_by_the_variable_uses_what_was_downloaded_before_too(
+    machine: Machine, cache: Cache, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(gpu=False, problem="the Hub sleeps")
+    monkeypatch.setenv("CLMKIT_TRACK", "full")
+    cache(HUB_DATA, ["train.parquet"])
+    cache(HUB_MODEL, MODEL_FILES)
+    assert choose_track().name == "full"
+    assert "because CLMKIT_TRACK says so (from what was downloaded before: the Hub sleeps)." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("data", "model"),
+    [
+        (["data/train-0.parquet"], [name for name in MODEL_FILES if name != "model.safetensors"]),
+        (["data/train-0.parquet"], ["config.json", "model.safetensors"]),
+        (["data/train-0.parquet"], None),
+        (["data/test-0.parquet"], MODEL_FILES),
+        (None, MODEL_FILES),
+    ],
+    ids=["no weights", "no tokenizer", "no model", "another split", "no data"],
+)
+def test_half_of_what_full_takes_is_not_enough_without_the_hub(
+    machine: Machine, cache: Cache, data: list[str] | None, model: list[str] | None
+) -> None:
+    machine(gpu=True, problem="the Hub sleeps")
+    if data:
+        cache(HUB_DATA, data)
+    if model:
+        cache(HUB_MODEL, model)
+    with pytest.raises(ConnectionError, match="the Hub sleeps"):
+        choose_track("full")
+
+
+def test_full_on_a_learners_own_file_needs_no_data_from_before(machine: Machine, cache: Cache, tmp_path: Path) -> None:
+    machine(gpu=True, problem="the Hub sleeps")
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"text": "mine"}\n')
+    with pytest.raises(ConnectionError):
+        choose_track("full", data=path)
+    cache(HUB_MODEL, MODEL_FILES)
+    assert choose_track("full", data=path).data == str(path)
+
+
+def test_without_a_name_what_was_downloaded_before_does_not_matter(
+    machine: Machine, cache: Cache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(gpu=True, problem="the Hub sleeps")
+    cache(HUB_DATA, ["train.parquet"])
+    cache(HUB_MODEL, MODEL_FILES)
+    assert choose_track().name == "quick"
+    assert "because the Hub sleeps." in capsys.readouterr().out
 
 
 def test_the_line_of_the_quick_track(capsys: pytest.CaptureFixture[str]) -> None:

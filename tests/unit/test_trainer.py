@@ -1,6 +1,9 @@
 import dataclasses
+import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +20,8 @@ from clmkit.evaluation import score
 from clmkit.tracks import Track
 from clmkit.training import trainer as trainer_module
 from clmkit.training.shared import LossHistory
-from clmkit.training.trainer import build_trainer, find_or_train, hardware_arguments, loss_history
+from clmkit.training.trainer import HubCallback, build_trainer, find_or_train, hardware_arguments, loss_history
+from tests.fake_hub import TOKEN, FakeHub
 
 
 @pytest.fixture
@@ -161,6 +165,136 @@ def test_find_or_train_trains_and_saves_what_is_missing_and_then_finds_it(
     monkeypatch.setattr(trainer_module, "prepare_blocks", refuse)
     assert find_or_train(small) == folder
     assert capsys.readouterr().out == f"Using the tuned model that is in {folder.as_posix()}\n"
+
+
+EPOCHS = ["Training in progress, epoch 1", "Training in progress, epoch 2"]
+
+
+def test_a_model_is_uploaded_while_it_trains(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    hub: FakeHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    trainer = build_trainer(dataclasses.replace(quick, epochs=2), model, blocks, tokenizer, push_to_hub=True)
+    assert (hub.repositories, hub.uploads) == (["tuned"], [])
+    assert not trainer.args.push_to_hub, "the Trainer would upload it too"
+    trainer.train()
+    assert hub.messages == EPOCHS
+    assert hub.tokens == [None]  # the one that is logged in with
+    for upload in hub.uploads:
+        assert upload.repository == "ada/tuned"
+        assert upload.background, "training would wait for the upload"
+        assert {"config.json", "model.safetensors", "tokenizer_config.json"} <= set(upload.files)
+        assert not [name for name in upload.files if "/" in name or name.endswith((".bin", ".pt"))]
+    first, second = (upload.files["model.safetensors"] for upload in hub.uploads)
+    assert first != second
+    (tmp_path / "uploaded").mkdir()
+    for name, content in hub.uploads[-1].files.items():
+        (tmp_path / "uploaded" / name).write_bytes(content)
+    uploaded = weights(tmp_path / "uploaded")
+    assert all(torch.equal(uploaded[name], tensor) for name, tensor in model.state_dict().items())
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "uploaded")) == len(tokenizer)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()] == []
+    output = capsys.readouterr()
+    assert "failed" not in output.out
+    assert TOKEN not in output.out + output.err + caplog.text
+
+
+def test_training_goes_on_where_uploads_fail_and_each_failure_is_told_once(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    hub: FakeHub,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hub.faults = {0: ConnectionError("no route to the Hub"), 1: OSError("disk quota\nand a long page")}
+    trainer = build_trainer(dataclasses.replace(quick, epochs=2), model, blocks, tokenizer, push_to_hub=True)
+    trainer.train()
+    assert trainer.state.epoch == 2
+    assert hub.messages == [*EPOCHS, "End of training"]
+    said = [line for line in capsys.readouterr().out.splitlines() if "failed" in line]
+    assert ["ConnectionError: no route to the Hub. The model is safe in" in line for line in said] == [True, False]
+    assert "uploading to ada/tuned failed: OSError: disk quota. " in said[1]
+    trainer.save_model()
+    saved = weights(Path(quick.output_dir))
+    assert all(torch.equal(saved[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_without_checkpoints_the_model_is_uploaded_at_the_end(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, hub: FakeHub
+) -> None:
+    build_trainer(quick, model, blocks, tokenizer, push_to_hub=True, save_strategy="no", max_steps=1).train()
+    assert hub.messages == ["End of training"]
+
+
+def test_the_folder_and_the_name_on_the_hub_are_those_of_the_callers_output_dir(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    hub: FakeHub,
+    tmp_path: Path,
+) -> None:
+    folder = str(tmp_path / "other")
+    build_trainer(quick, model, blocks, tokenizer, push_to_hub=True, output_dir=folder)
+    assert hub.repositories == ["other"]
+    HubCallback(folder, "named", TOKEN)
+    assert hub.repositories == ["other", "named"]
+    assert hub.tokens == [None, TOKEN]
+
+
+def test_a_hub_that_refuses_is_an_error_before_training(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise ConnectionError("no route to the Hub")
+
+    monkeypatch.setattr(hub, "create_repo", refuse)
+    with pytest.raises(ConnectionError, match=r"making the repository tuned failed: .*everything else works without"):
+        build_trainer(quick, model, blocks, tokenizer, push_to_hub=True)
+
+
+def test_without_the_wish_nothing_goes_to_the_hub(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, hub: FakeHub
+) -> None:
+    build_trainer(quick, model, blocks, tokenizer, max_steps=1).train()
+    assert (hub.tokens, hub.repositories, hub.uploads) == ([], [], [])
+
+
+def test_nothing_is_saved_under_an_upload_that_is_still_running(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, hub: FakeHub, tmp_path: Path
+) -> None:
+    hub.faults = {0: None}
+    callback = HubCallback(tmp_path)
+    objects: dict[str, Any] = {"model": model, "processing_class": tokenizer}
+
+    def save(epoch: int) -> None:
+        state: Any = SimpleNamespace(epoch=float(epoch), global_step=5 * epoch)
+        arguments: Any = None
+        callback.on_save(arguments, state, arguments, **objects)
+
+    save(1)
+    saved = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    save(2)
+    assert hub.messages == EPOCHS[:1]
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == saved
+    hub.uploads[0].job.set_result(None)
+    save(3)
+    assert hub.messages == [EPOCHS[0], "Training in progress, epoch 3"]
 
 
 def test_loss_history_keeps_the_losses_and_their_steps() -> None:

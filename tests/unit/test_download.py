@@ -1,0 +1,442 @@
+"""Downloads, with the Hub's client replaced by one that fills a cache as it does; ``tests/hub`` has the client."""
+
+import errno
+import gzip
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import httpx2
+import pytest
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from clmkit import download as module
+from clmkit.download import MODEL_FILES, PATIENCE, cached_folder, download, download_gzip, download_model
+from clmkit.tracks import HUB_MODEL, Track
+from tests.fake_hub import TOKEN
+
+SHA = "5" * 40
+HELLO = b"hello\n"  # git calls it ce01..., as git hash-object says
+LARGE = b"weights" * 999
+
+
+def refusal(status: int) -> HfHubHTTPError:
+    request = httpx2.Request("GET", "http://127.0.0.1/api/models/ada/model")
+    return HfHubHTTPError(f"{status}", response=httpx2.Response(status, request=request))
+
+
+class Cache:
+    """Attributes:
+    folder: Of one repository in the Hub's cache: ``blobs`` by hash, and ``snapshots`` that link to them.
+    files: What the repository has. What ends in safetensors is large.
+    faults: What the next downloads end with, before they bring anything.
+    wrong: The names of files that arrive with wrong bytes, and how often.
+    calls: The options of each download.
+    slept: How long the course waited between downloads, in seconds; no test does.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = {"config.json": HELLO, "tokenizer.json": b"{}", "model.safetensors": LARGE, "notes.txt": b"n"}
+        self.faults: list[BaseException] = []
+        self.wrong: dict[str, int] = {}
+        self.calls: list[dict[str, object]] = []
+        self.slept = 0.0
+
+    def snapshot_download(self, repo_id: str, **options: object) -> str:
+        inspect.signature(snapshot_download).bind(repo_id, **options)
+        self.calls.append({"repo_id": repo_id} | options)
+        snapshot = self.folder / "snapshots" / SHA
+        if options.get("local_files_only"):
+            if not snapshot.is_dir():
+                raise LocalEntryNotFoundError("no such snapshot")
+            return str(snapshot)
+        if self.faults:
+            raise self.faults.pop(0)
+        patterns = options["allow_patterns"]
+        assert isinstance(patterns, Sequence)
+        for name, content in self.files.items():
+            if any(fnmatch(name, pattern) for pattern in patterns) and not self.path(name).exists():
+                self.put(name, content)
+        return str(snapshot)
+
+    def put(self, name: str, content: bytes) -> None:
+        blob = self.folder / "blobs" / self.hash(name)
+        wrong = self.wrong.get(name, 0) > 0
+        if wrong:
+            self.wrong[name] -= 1
+        if not blob.exists():
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            blob.write_bytes(content[::-1] if wrong else content)
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        self.path(name).symlink_to(blob)
+
+    def hash(self, name: str) -> str:
+        content = self.files[name]
+        if name.endswith(".safetensors"):
+            return hashlib.sha256(content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+    def path(self, name: str) -> Path:
+        return self.folder / "snapshots" / SHA / name
+
+    @property
+    def blobs(self) -> set[str]:
+        return {path.name for path in (self.folder / "blobs").iterdir()}
+
+
+class Elsewhere(NamedTuple):
+    """A server, what it was asked with, and the status and content of its next answers."""
+
+    url: str
+    requests: list[dict[str, str]]
+    answers: list[tuple[int, bytes]]
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cache:
+    cache = Cache(tmp_path / "models--ada--model")
+
+    def sleep(seconds: float) -> None:
+        cache.slept += seconds
+
+    monkeypatch.setattr(module, "snapshot_download", cache.snapshot_download)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 1000 + cache.slept, sleep=sleep))
+    return cache
+
+
+def fetch(*patterns: str, **options: str) -> Path:
+    return download("ada/model", patterns or ("*",), required=["config.json", "*.safetensors"], **options)
+
+
+def test_a_download_is_one_call_of_the_hubs_client_and_ends_in_the_commits_folder(cache: Cache) -> None:
+    folder = fetch("*.json", "*.safetensors", revision="v1")
+    assert folder == cache.folder / "snapshots" / SHA
+    assert cache.calls == [
+        {
+            "repo_id": "ada/model",
+            "repo_type": "model",
+            "revision": "v1",
+            "allow_patterns": ["*.json", "*.safetensors"],
+        }
+    ]
+    assert {path.name for path in folder.iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() == LARGE
+    assert (folder / "config.json").resolve().name == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert cache.slept == 0
+
+
+@pytest.mark.parametrize("wrong", ["config.json", "model.safetensors"], ids=["by sha1", "by sha256"])
+def test_a_file_with_wrong_bytes_is_fetched_again(cache: Cache, wrong: str) -> None:
+    cache.wrong = {wrong: 1}
+    folder = fetch()
+    assert {name: (folder / name).read_bytes() for name in cache.files} == cache.files
+    assert len(cache.calls) == 2
+
+
+@pytest.mark.parametrize("wrong", ["config.json", "model.safetensors"], ids=["by sha1", "by sha256"])
+def test_a_file_that_an_earlier_run_left_with_wrong_bytes_is_fetched_again(cache: Cache, wrong: str) -> None:
+    fetch()
+    path = cache.path(wrong).resolve()
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert (fetch() / wrong).read_bytes() == cache.files[wrong]
+
+
+@pytest.mark.parametrize("wrong", ["config.json", "model.safetensors"], ids=["by sha1", "by sha256"])
+def test_a_file_that_is_cut_short_is_fetched_again(cache: Cache, wrong: str) -> None:
+    fetch()
+    cache.path(wrong).resolve().write_bytes(b"")
+    assert (fetch() / wrong).read_bytes() == cache.files[wrong]
+
+
+def test_equal_files_with_wrong_bytes_are_fetched_again(cache: Cache) -> None:
+    cache.files |= {"a.json": HELLO, "sub/b.json": HELLO}
+    cache.wrong = {"config.json": 1}
+    folder = fetch()
+    assert {name: (folder / name).read_bytes() for name in cache.files} == cache.files
+
+
+def test_files_that_arrive_with_wrong_bytes_again_and_again_are_an_error_and_are_not_kept(cache: Cache) -> None:
+    cache.wrong = {"config.json": 99, "model.safetensors": 99}
+    with pytest.raises(ConnectionError) as caught:
+        fetch(remedy="Or wait")
+    assert str(caught.value) == (
+        "downloading ada/model failed: OSError: config.json, model.safetensors arrived with wrong bytes. "
+        "What has arrived is kept: run this again. Or wait"
+    )
+    assert PATIENCE < cache.slept < PATIENCE + 2
+    assert cache.blobs == {cache.hash("tokenizer.json"), cache.hash("notes.txt")}
+    assert not cache.path("config.json").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "é" * 40, "x" * 64, "train-00000-of-00001-0123456789ab.parq"])
+def test_a_file_that_is_not_named_by_its_hash_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, cache: Cache, name: str
+) -> None:
+    # Where there are no links, the cache has files under their own names.
+    folder = cache.path("config.json").parent
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes(HELLO)
+    (folder / name).write_bytes(b"any bytes")
+    monkeypatch.setattr(module, "snapshot_download", lambda *arguments, **options: str(folder))
+    assert download("ada/model", ["*"], required=["config.json", name]) == folder
+    assert (folder / name).read_bytes() == b"any bytes"
+
+
+def test_missing_files_are_an_error_at_once_that_names_them(cache: Cache) -> None:
+    del cache.files["model.safetensors"], cache.files["tokenizer.json"]
+    with pytest.raises(ConnectionError, match=r"no tokenizer\*\.json and no model\.safetensors among its files\.$"):
+        download("ada/model", ["*"], required=["config.json", "tokenizer*.json", "model.safetensors"])
+    assert (len(cache.calls), cache.slept) == (1, 0)
+
+
+def test_a_file_that_was_not_asked_for_may_be_missing(cache: Cache) -> None:
+    del cache.files["tokenizer.json"]
+    assert fetch().is_dir()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (refusal(401), PermissionError, "the Hub wants a login (status 401)"),
+        (refusal(403), PermissionError, "the token does not allow it (status 403)"),
+        (refusal(404), ConnectionError, "the Hub has no such thing, or it is private (status 404)"),
+        (OSError(errno.ENOSPC, "No space left on device"), OSError, "the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), OSError, "the disk is full"),
+    ],
+)
+def test_what_trying_again_does_not_mend_is_an_error_at_once(
+    cache: Cache, fault: OSError, kind: type[OSError], reason: str
+) -> None:
+    cache.faults = [fault]
+    with pytest.raises(kind) as caught:
+        fetch(remedy="Or wait")
+    assert type(caught.value) is kind
+    assert f"downloading ada/model failed: {reason}." in str(caught.value)
+    assert "is kept" not in str(caught.value)
+    assert (len(cache.calls), cache.slept) == (1, 0)
+    assert caught.value.__cause__ is fault
+
+
+def test_a_full_disk_is_told_with_what_makes_room(cache: Cache) -> None:
+    cache.faults = [OSError(errno.ENOSPC, "No space left on device")]
+    with pytest.raises(OSError, match="Make room, or set HF_HOME to a folder on a larger disk") as caught:
+        fetch()
+    assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_nothing_is_said_to_run_again_where_that_does_not_help(cache: Cache, status: int) -> None:
+    cache.faults = [refusal(status)]
+    with pytest.raises(OSError, match=rf"\(status {status}\)\. Take another$"):
+        fetch(remedy="Take another")
+
+
+PASSING = [
+    refusal(429),
+    refusal(503),
+    httpx2.ConnectError("refused"),
+    httpx2.ReadTimeout("slow"),
+    httpx2.RemoteProtocolError("peer closed connection"),
+    LocalEntryNotFoundError("the Hub could not be reached"),
+    ValueError("no JSON"),
+    OSError(errno.EIO, "Input/output error"),
+]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: type(fault).__name__)
+def test_a_fault_that_passes_costs_a_second(cache: Cache, fault: Exception) -> None:
+    cache.faults = [fault]
+    assert (fetch() / "config.json").read_bytes() == HELLO
+    assert (len(cache.calls), cache.slept) == (2, 1)
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: type(fault).__name__)
+def test_a_fault_that_stays_is_an_error_after_some_seconds(cache: Cache, fault: Exception) -> None:
+    cache.faults = [fault] * 99
+    with pytest.raises(ConnectionError, match=r"^downloading ada/model \(revision v1\) failed: .*run this again\.$"):
+        fetch(revision="v1")
+    assert PATIENCE < cache.slept < PATIENCE + 2
+
+
+def test_offline_by_choice_is_an_error_at_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    cache.faults = [LocalEntryNotFoundError("outgoing traffic has been disabled")]
+    with pytest.raises(ConnectionError, match="outgoing traffic has been disabled"):
+        fetch()
+    assert (len(cache.calls), cache.slept) == (1, 0)
+
+
+NO_JSON = json.JSONDecodeError("Expecting value", "<html>", 0)  # the page of a network that wants a login
+
+
+def test_a_page_in_place_of_the_hubs_answer_is_as_good_as_no_answer(cache: Cache) -> None:
+    folder = fetch()
+    cache.faults = [NO_JSON]
+    assert fetch() == folder
+    assert (len(cache.calls), cache.slept) == (3, 0)
+
+
+def test_a_page_in_place_of_the_hubs_answer_is_said_where_nothing_was_downloaded_before(cache: Cache) -> None:
+    cache.faults = [NO_JSON] * 99
+    with pytest.raises(ConnectionError, match="is not the Hub; some networks want a login in the browser first"):
+        fetch()
+    assert PATIENCE < cache.slept < PATIENCE + 2
+
+
+@pytest.mark.parametrize("error", [TypeError("a bug"), KeyboardInterrupt()], ids=repr)
+def test_a_bug_and_an_interrupt_go_through_as_they_are(cache: Cache, error: BaseException) -> None:
+    cache.faults = [error]
+    with pytest.raises(type(error)) as caught:
+        fetch()
+    assert caught.value is error
+    assert len(cache.calls) == 1
+
+
+def test_what_was_downloaded_before_is_found_without_asking_the_hub(cache: Cache) -> None:
+    folder = fetch()
+    found = cached_folder("ada/model", ["*.json"], required=["config.json"], repo_type="dataset", revision="v1")
+    assert found == folder
+    assert cache.calls[1] == {
+        "repo_id": "ada/model",
+        "repo_type": "dataset",
+        "revision": "v1",
+        "allow_patterns": ["*.json"],
+        "local_files_only": True,
+    }
+
+
+def test_what_was_not_downloaded_before_or_in_part_is_not_found(cache: Cache) -> None:
+    assert cached_folder("ada/model", ["*"], required=["config.json"]) is None
+    fetch()
+    assert cached_folder("ada/model", ["*"], required=["config.json", "vocab.json"]) is None
+    assert cache.slept == 0
+
+
+def test_a_blob_that_is_gone_is_not_found(cache: Cache) -> None:
+    fetch()
+    cache.path("config.json").resolve().unlink()
+    assert cached_folder("ada/model", ["*"], required=["config.json"]) is None
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Elsewhere]:
+    """A server on loopback that has one file, and is not the Hub."""
+    requests: list[dict[str, str]] = []
+    answers: list[tuple[int, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(dict(self.headers))
+            status, content = answers.pop(0)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    yield Elsewhere(f"http://127.0.0.1:{server.server_port}/data/rows.json.gz", requests, answers)
+    server.shutdown()
+    server.server_close()
+
+
+WHOLE = gzip.compress(b"rows" * 999, mtime=0)
+
+
+def test_a_gzip_file_from_elsewhere_is_downloaded_once_without_the_token(cache: Cache, elsewhere: Elsewhere) -> None:
+    elsewhere.answers.append((200, WHOLE))
+    path = download_gzip(elsewhere.url)
+    assert path.read_bytes() == WHOLE
+    assert path.name == "rows.json.gz"
+    assert download_gzip(elsewhere.url) == path
+    assert len(elsewhere.requests) == 1
+    assert TOKEN not in str(elsewhere.requests)
+    assert [other for other in path.parent.iterdir() if other != path] == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [(503, b""), (429, b""), (200, WHOLE[:-9]), (200, b""), (200, b"<html>"), (200, WHOLE[:-6] + b"?" + WHOLE[-5:])],
+    ids=["503", "429", "cut", "empty", "a page", "wrong bytes"],
+)
+def test_a_fault_that_passes_costs_a_second_elsewhere_too(
+    cache: Cache, elsewhere: Elsewhere, fault: tuple[int, bytes]
+) -> None:
+    elsewhere.answers.extend([fault, (200, WHOLE)])
+    assert download_gzip(elsewhere.url).read_bytes() == WHOLE
+    assert cache.slept == 1
+
+
+def test_a_gzip_file_that_never_arrives_whole_is_an_error_and_is_not_kept(
+    cache: Cache, elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    elsewhere.answers.extend([(200, WHOLE[:-9])] * 99)
+    with pytest.raises(ConnectionError) as caught:
+        download_gzip(elsewhere.url)
+    assert str(caught.value) == (
+        f"reading {elsewhere.url} failed: OSError: what arrived is no whole gzip file. Run this again."
+    )
+    assert PATIENCE < cache.slept < PATIENCE + 2
+    assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
+
+
+def test_a_gzip_file_that_is_not_there_is_an_error_at_once(cache: Cache, elsewhere: Elsewhere) -> None:
+    elsewhere.answers.extend([(404, b"")])
+    with pytest.raises(ConnectionError, match=rf"^reading {elsewhere.url} failed: .*404"):
+        download_gzip(elsewhere.url)
+    assert cache.slept == 0
+
+
+@pytest.fixture
+def full(quick: Track) -> Track:
+    return replace(quick, name="full", model=HUB_MODEL)
+
+
+def test_a_model_in_a_folder_is_taken_from_there(cache: Cache, quick: Track) -> None:
+    assert download_model(quick) == download_model(quick, weights=False) == quick.model
+    assert cache.calls == []
+
+
+def test_the_tracks_model_is_downloaded_whole_and_nothing_else(cache: Cache, full: Track) -> None:
+    folder = download_model(full)
+    assert isinstance(folder, str)
+    assert {path.name for path in Path(folder).iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
+    assert cache.calls[0]["repo_id"] == HUB_MODEL
+    assert cache.calls[0]["allow_patterns"] == list(MODEL_FILES)
+
+
+def test_a_tokenizer_is_downloaded_without_the_weights(cache: Cache, full: Track) -> None:
+    folder = download_model(full, weights=False)
+    assert {path.name for path in Path(folder).iterdir()} == {"config.json", "tokenizer.json"}
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_track(
+    cache: Cache, full: Track, missing: str
+) -> None:
+    del cache.files[missing]
+    with pytest.raises(ConnectionError, match=r"choose_track\('quick'\)") as caught:
+        download_model(full)
+    what = "tokenizer.json or vocab.json and no tokenizer.json or merges.txt" if "tokenizer" in missing else missing
+    assert f"no {what} among its files" in str(caught.value)
+
+
+def test_the_tokenizer_files_of_other_tokenizers_will_do(cache: Cache, full: Track) -> None:
+    del cache.files["tokenizer.json"]
+    cache.files |= {"tokenizer_config.json": b"{}", "vocab.json": b"{}", "merges.txt": b""}
+    assert Path(download_model(full), "merges.txt").is_file()

@@ -1,0 +1,191 @@
+"""Uploads to a Hub in the place of ``HfApi``; ``tests/hub`` has them over HTTP."""
+
+import errno
+import threading
+from pathlib import Path
+
+import httpx2
+import pytest
+from huggingface_hub.errors import HfHubHTTPError
+
+from clmkit.training.hub_upload import Uploads, push_model
+from tests.fake_hub import TOKEN, FakeHub
+
+
+def refusal(status: int) -> HfHubHTTPError:
+    request = httpx2.Request("POST", "http://127.0.0.1/api/repos/create")
+    return HfHubHTTPError(f"{status}", response=httpx2.Response(status, request=request))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tuned model, by a relative path as in the notebooks, beside what the Trainer leaves."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("quick/tuned")
+    for name in ("README.md", "losses.png", "config.json", "model.safetensors", "training_args.bin"):
+        save(folder / name)
+    for name in ("checkpoint-5/optimizer.pt", "checkpoint-5/model.safetensors", "unfinished-x1/model.safetensors"):
+        save(folder / name)
+    return folder
+
+
+def save(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(path.name)
+
+
+SHARED = {"README.md", "losses.png", "config.json", "model.safetensors"}
+
+
+def test_the_repository_is_made_first_in_the_account_under_the_folders_name(hub: FakeHub, folder: Path) -> None:
+    uploads = Uploads(folder)
+    assert uploads.repo_id == "ada/tuned"
+    assert (hub.repositories, hub.tokens, hub.uploads) == (["tuned"], [None], [])
+    assert Uploads(folder, "other", TOKEN).repo_id == "ada/other"
+    assert hub.tokens == [None, TOKEN]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (refusal(401), PermissionError, r"the Hub wants a login \(status 401\)"),
+        (refusal(403), PermissionError, r"the token does not allow it \(status 403\)"),
+        (refusal(503), ConnectionError, r"the Hub answers with status 503"),
+        (httpx2.ConnectError("no route"), ConnectionError, "ConnectError: no route"),
+    ],
+)
+def test_a_repository_that_cannot_be_made_is_an_error_that_says_what_works_without(
+    hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, kind: type[OSError], reason: str
+) -> None:
+    def create_repo(*arguments: object, **options: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(hub, "create_repo", create_repo)
+    sentence = (
+        rf"^making the repository tuned failed: {reason}\. "
+        r"Sharing needs a token that may write; everything else works without$"
+    )
+    with pytest.raises(kind, match=sentence):
+        Uploads(folder, token=TOKEN)
+    with pytest.raises(kind, match=sentence):
+        push_model(folder)
+    assert hub.uploads == []
+
+
+def test_an_upload_runs_in_the_background_and_leaves_out_what_is_of_use_to_no_one_else(
+    hub: FakeHub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.faults = {0: None}
+    uploads = Uploads(folder)
+    assert not uploads.busy
+    uploads.start("Training in progress, epoch 1", 5)
+    assert uploads.busy
+    assert set(hub.uploads[0].files) == SHARED
+    assert hub.uploads[0].background
+    assert hub.messages == ["Training in progress, epoch 1"]
+    hub.uploads[0].job.set_result(None)
+    assert not uploads.busy
+    assert uploads.step == 5
+    uploads.finish()
+    assert capsys.readouterr().out == ""
+
+
+def test_an_upload_that_fails_is_told_once_and_the_next_one_begins(
+    hub: FakeHub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.faults = {0: refusal(503)}
+    uploads = Uploads(folder)
+    uploads.start("epoch 1", 5)
+    assert capsys.readouterr().out == ""
+    uploads.start("epoch 2", 10)
+    assert capsys.readouterr().out == (
+        "While training, uploading to ada/tuned failed: the Hub answers with status 503. "
+        "The model is safe in quick/tuned; to upload it: push_model('quick/tuned')\n"
+    )
+    uploads.finish()
+    uploads.finish()
+    assert capsys.readouterr().out == ""
+    assert hub.messages == ["epoch 1", "epoch 2"]
+    assert uploads.step == 10
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refusal(401),
+        httpx2.ReadTimeout("slow"),
+        ConnectionError("no route"),
+        RuntimeError("Error while uploading 'model.safetensors'"),
+        ValueError("no JSON"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_whatever_an_upload_fails_of_is_told_and_leaves_no_step_uploaded(
+    hub: FakeHub, folder: Path, fault: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.faults = {0: fault}
+    uploads = Uploads(folder, token=TOKEN)
+    uploads.start("epoch 1", 5)
+    uploads.finish()
+    out = capsys.readouterr().out
+    assert out.startswith("While training, ")
+    assert "uploading to ada/tuned failed: " in out
+    assert out.count("\n") == 1
+    assert TOKEN not in out
+    assert uploads.step is None
+
+
+def test_a_bug_in_an_upload_is_not_hidden(hub: FakeHub, folder: Path) -> None:
+    hub.faults = {0: TypeError("a bug")}
+    uploads = Uploads(folder)
+    uploads.start("epoch 1", 5)
+    with pytest.raises(TypeError, match="a bug"):
+        uploads.finish()
+
+
+def test_the_end_waits_for_the_upload_under_way_and_says_so(
+    hub: FakeHub, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.faults = {0: None}
+    uploads = Uploads(folder)
+    uploads.start("epoch 1", 5)
+    end = threading.Thread(target=uploads.finish)
+    end.start()
+    end.join(0.2)
+    assert end.is_alive()
+    hub.uploads[0].job.set_result(None)
+    end.join(5)
+    assert not end.is_alive()
+    assert capsys.readouterr().out == "Waiting for the upload to ada/tuned\n"
+
+
+def test_a_model_is_pushed_in_one_commit_and_its_page_named(hub: FakeHub, folder: Path) -> None:
+    assert push_model(folder) == "https://hub.test/ada/tuned"
+    assert push_model(str(folder), "other") == "https://hub.test/ada/other"
+    assert hub.repositories == ["tuned", "other"]
+    assert [upload.repository for upload in hub.uploads] == ["ada/tuned", "ada/other"]
+    assert all(set(upload.files) == SHARED and not upload.background for upload in hub.uploads)
+
+
+def test_a_push_that_fails_is_an_error_that_says_where_the_model_is_and_how_to_try_again(
+    hub: FakeHub, folder: Path
+) -> None:
+    hub.faults = {0: refusal(503)}
+    with pytest.raises(ConnectionError) as caught:
+        push_model(folder)
+    assert str(caught.value) == (
+        "uploading to ada/tuned failed: the Hub answers with status 503. "
+        "The model is safe in quick/tuned; to upload it: push_model('quick/tuned')"
+    )
+    assert push_model(folder) == "https://hub.test/ada/tuned"
+
+
+@pytest.mark.parametrize("name", ["quick/nothing", "quick/tuned/config.json"])
+def test_a_folder_without_a_model_is_not_pushed(hub: FakeHub, folder: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=rf"there is no model\.safetensors in {name}: save the model there"):
+        push_model(name)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError):
+        push_model(folder)
+    assert (hub.repositories, hub.uploads) == ([], [])

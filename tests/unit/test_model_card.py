@@ -1,0 +1,181 @@
+import importlib.metadata
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from datasets import DatasetDict
+from huggingface_hub import ModelCard
+
+from clmkit import plots
+from clmkit.evaluation import Score
+from clmkit.plots import plot_losses, save_losses
+from clmkit.tracks import HUB_DATA, HUB_MODEL, Track
+from clmkit.training import model_card
+from clmkit.training.model_card import LIBRARIES, write_card
+from clmkit.training.shared import Framework, LossHistory
+
+HISTORY = LossHistory([(1, 5.0), (2, 4.25)], [(2, 4.5)])
+COMMIT = "c" * 40
+Write = Callable[..., ModelCard]
+
+
+@pytest.fixture
+def full(quick: Track) -> Track:
+    return replace(quick, name="full", data=HUB_DATA, model=HUB_MODEL)
+
+
+@pytest.fixture
+def write(quick: Track, blocks: DatasetDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Write the card of a model in ``tmp_path / "tuned"``; the base model is in the Hub's cache."""
+
+    def cached_folder(repo_id: str, patterns: list[str], *, required: list[str]) -> Path:
+        assert (repo_id, patterns, required) == (HUB_MODEL, ["config.json"], ["config.json"])
+        return tmp_path / "cache" / COMMIT
+
+    monkeypatch.setattr(model_card, "cached_folder", cached_folder)
+
+    def write(track: Track = quick, **changes: Any) -> ModelCard:
+        chosen: dict[str, Any] = {
+            "blocks": blocks,
+            "framework": "pytorch",
+            "hyperparameters": {"learning_rate": 2e-5, "num_train_epochs": 3},
+            "before": Score(4096.0, 1000),
+            "after": Score(3820.0, 1000),
+            "history": HISTORY,
+        }
+        (tmp_path / "tuned").mkdir(exist_ok=True)
+        return write_card(tmp_path / "tuned", track, **chosen | changes)
+
+    return write
+
+
+def facts(card: ModelCard) -> dict[str, str]:
+    """The rows of the card's table, by what they are of."""
+    rows = [line.strip("|").split("|", 1) for line in card.text.splitlines() if line.startswith("| ")]
+    return {name.strip(): value.strip() for name, value in rows[2:]}
+
+
+def test_the_metadata_of_the_full_track_are_those_that_the_hub_knows(write: Write, full: Track, tmp_path: Path) -> None:
+    write(full)
+    card = ModelCard.load(tmp_path / "tuned" / "README.md")
+    (result,) = card.data.eval_results
+    assert (result.dataset_type, result.dataset_split, result.task_type) == (HUB_DATA, "train", "text-generation")
+    assert (result.metric_type, result.metric_value) == ("perplexity", 45.60)
+    metadata = yaml.safe_load((tmp_path / "tuned" / "README.md").read_text(encoding="utf-8").split("---\n")[1])
+    del metadata["model-index"]
+    assert metadata == {
+        "base_model": HUB_MODEL,
+        "datasets": [HUB_DATA],
+        "language": "en",
+        "library_name": "transformers",
+        "license": "apache-2.0",
+        "pipeline_tag": "text-generation",
+    }
+
+
+def test_a_model_and_data_that_are_not_on_the_hub_are_not_in_the_metadata(write: Write, full: Track) -> None:
+    own_data = write(replace(full, data="mine.jsonl")).data.to_dict()
+    assert own_data["base_model"] == HUB_MODEL
+    assert not {"datasets", "model-index"} & set(own_data)
+    assert not {"base_model", "datasets", "model-index"} & set(write().data.to_dict())
+
+
+def test_the_card_says_what_it_takes_to_train_the_model_again(
+    write: Write, full: Track, blocks: DatasetDict, tmp_path: Path
+) -> None:
+    copy = DatasetDict({side: rows.select(range(len(rows))) for side, rows in blocks.items()})
+    copy["train"].info.description = "the Hub repository, commit 123, the first 99 rows"
+    card = write(full, blocks=copy)
+    assert blocks["train"].info.description == ""
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("transformers", "torch", "datasets")]
+    assert facts(card) == {
+        "base model": f"{HUB_MODEL}, commit {COMMIT}",
+        "data": "the Hub repository, commit 123, the first 99 rows",
+        "split": "a fifth of the rows held out before packing, seed 42",
+        "block size": "32 tokens",
+        "blocks": f"{len(blocks['train'])} to train on, {len(blocks['test'])} to test on",
+        "learning rate": "2e-05",
+        "num train epochs": "3",
+        "perplexity before": "60.10 (mean loss 4.0960 nats a token)",
+        "perplexity after": "45.60 (mean loss 3.8200 nats a token)",
+        "measured on": "1,000 predictions in the test blocks",
+        "libraries": ", ".join(versions),
+    }
+    assert "\n# tuned\n" in card.text
+    assert (tmp_path / "tuned" / "README.md").read_text(encoding="utf-8") == card.content
+
+
+def test_the_bundled_model_is_named_by_the_packages_version(write: Write) -> None:
+    version = importlib.metadata.version("clmkit")
+    assert facts(write())["base model"] == f"the tiny GPT-2 that is bundled with clmkit {version}"
+
+
+def test_a_base_model_that_is_not_in_the_cache_is_named_without_a_commit(
+    write: Write, full: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_card, "cached_folder", lambda *arguments, **options: None)
+    assert facts(write(full))["base model"] == HUB_MODEL
+
+
+@pytest.mark.parametrize("framework", get_args(Framework))
+def test_each_framework_has_its_libraries_in_the_card(
+    write: Write, monkeypatch: pytest.MonkeyPatch, framework: Framework
+) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"version-of-{name}")
+    expected = ", ".join(f"{name} version-of-{name}" for name in LIBRARIES[framework])
+    assert facts(write(framework=framework))["libraries"] == expected
+
+
+def test_the_picture_is_beside_the_card_and_has_a_text_for_who_cannot_see_it(write: Write, tmp_path: Path) -> None:
+    card = write()
+    alt = save_losses(HISTORY, tmp_path / "again.png")
+    assert f"![{alt}](losses.png)" in card.text
+    assert (tmp_path / "tuned" / "losses.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+def test_a_card_written_anew_from_the_same_run_is_the_same_to_the_byte(
+    write: Write, full: Track, tmp_path: Path
+) -> None:
+    # So a second push makes no new commit.
+    contents = []
+    for _ in range(2):
+        write(full)
+        contents.append({path.name: path.read_bytes() for path in (tmp_path / "tuned").iterdir()})
+    assert set(contents[0]) == {"README.md", "losses.png"}
+    assert contents[0] == contents[1]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "tuned" / "losses.png").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"losses\.png"):
+        write()
+
+
+def test_the_same_losses_are_the_same_file_and_others_another(tmp_path: Path) -> None:
+    texts = []
+    for name, losses in (("one", 5.0), ("two", 5.0), ("three", 4.0)):
+        texts.append(save_losses(LossHistory([(1, losses), (2, 3.0)], [(2, 3.5)]), tmp_path / name))
+    one, two, three = ((tmp_path / name).read_bytes() for name in ("one", "two", "three"))
+    assert one == two != three
+    assert texts[0] == texts[1] != texts[2]
+    assert "training falls from 5.00 to 3.00" in texts[0]
+
+
+def test_the_saved_picture_is_a_png_without_the_version_of_what_drew_it(tmp_path: Path) -> None:
+    save_losses(HISTORY, tmp_path / "losses.png")
+    content = (tmp_path / "losses.png").read_bytes()
+    assert content.startswith(b"\x89PNG\r\n")
+    width, height = struct.unpack(">II", content[16:24])
+    assert width > 2 * height > 600
+    assert b"matplotlib" not in content.lower()
+
+
+def test_the_saved_picture_shows_what_the_notebook_shows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(plots, "display", shown.append)
+    plot_losses(HISTORY)
+    assert shown[0].alt == save_losses(HISTORY, tmp_path / "losses.png")
