@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit.hub import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
+from clmkit.hub_client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
 
 if TYPE_CHECKING:
     from clmkit.tracks import Track

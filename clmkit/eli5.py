@@ -19,7 +19,7 @@ from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Valu
 from datasets.exceptions import DatasetGenerationError
 
 from clmkit.download import download, download_gzip
-from clmkit.hub import HUB_ERRORS, explain, is_disk_full, is_silence
+from clmkit.hub_client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, check_data_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clmkit.download import MODEL_FILES, NEEDED_FILES, cached_folder
-from clmkit.hub import hub_problem
+from clmkit.hub import check_hub, hub_problem
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -126,13 +126,16 @@ def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
     if name == "quick":
         return name, reason
     if name == "full":
-        problem = hub_problem()
-        if problem and not _is_downloaded(own_data):
+        try:
+            check_hub()
+        except ConnectionError as error:
+            if _is_downloaded(own_data):
+                return name, f"{reason} (from what was downloaded before: {error})"
             raise ConnectionError(
-                f"the full track needs the Hugging Face Hub, and {problem}. Connect, or take the quick track, "
+                f"the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
                 "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
-            )
-        return name, f"{reason} (from what was downloaded before: {problem})" if problem else reason
+            ) from error
+        return name, reason
     if not has_gpu():
         return "quick", "this machine has no GPU"
     if problem := hub_problem():

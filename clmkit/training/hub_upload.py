@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 
-from clmkit.hub import HUB_ERRORS, explain, hub_step
+from clmkit.hub_client import HUB_ERRORS, explain, hub_step
 
 # Of the Trainer: what it needs to resume, which is larger than the model and of use to no one else.
 NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin"]
@@ -91,6 +91,7 @@ def push_model(folder: str | Path, name: str | None = None) -> str:
         raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
     api = HfApi()
     repo_id = _create_repo(api, name or folder.absolute().name)
+    print(f"Uploading to {repo_id}")
     with hub_step(f"uploading to {repo_id}", _remedy(folder)):
         api.upload_folder(
             repo_id=repo_id,
@@ -102,7 +103,7 @@ def push_model(folder: str | Path, name: str | None = None) -> str:
 
 
 def _create_repo(api: HfApi, name: str) -> str:
-    remedy = "Sharing needs a token that may write; everything else works without"
+    remedy = "Run this again with a token that may write; everything else works without"
     with hub_step(f"making the repository {name}", remedy):
         return str(api.create_repo(name, exist_ok=True).repo_id)
 

@@ -12,7 +12,8 @@ from huggingface_hub import ModelCard
 from clmkit.chunking import chunk
 from clmkit.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.eli5 import join_answers, load_eli5, split_rows
-from clmkit.hub import get_token, user_name
+from clmkit.hub import user_name
+from clmkit.hub_client import get_token
 from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
 

@@ -11,6 +11,7 @@ Step = Literal["log in", "choose the track", "get the model", "get the data", "s
 BOTH: tuple[Kernel, ...] = ("main", "keras")
 CLIENTS = r"^(huggingface_hub|httpx2|requests|json|urllib3)\."
 HALF = rf"{CLIENTS}|^builtins\.FileNotFoundError$"  # 0.36 gives what there is, without a word
+FRONT_PAGE = r"^urllib\.error\.|^builtins\.TimeoutError$"  # the course's own first question
 OURS = r"^builtins\.OSError$"  # of the operating system, or clmkit's own for wrong bytes
 
 # What a client runs. ``result`` is what the tests compare with the Hub's own files.
@@ -251,11 +252,19 @@ MODEL_ROWS = [
         (),
         "does not answer",
         "ConnectionError",
-        cause="",
+        cause=FRONT_PAGE,
         down=True,
         limit=10,
     ),
-    Row("503 everywhere", "choose the track", GET_MODEL, (status(503, ""),), "status 503", "ConnectionError", cause=""),
+    Row(
+        "503 everywhere",
+        "choose the track",
+        GET_MODEL,
+        (status(503, ""),),
+        "status 503",
+        "ConnectionError",
+        cause=FRONT_PAGE,
+    ),
     Row(
         "no answer at all",
         "choose the track",
@@ -263,7 +272,7 @@ MODEL_ROWS = [
         (Fault("stall", times=None, seconds=40),),
         "does not answer",
         "ConnectionError",
-        cause="",
+        cause=FRONT_PAGE,
     ),
     Row(
         "the Hub is down, all in the cache",

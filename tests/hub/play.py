@@ -33,7 +33,7 @@ if "FILE_LIMIT" in os.environ:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limit = int(os.environ["FILE_LIMIT"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-from clmkit import download, hub, tracks
+from clmkit import download, hub, hub_client, tracks
 if "eli5" in sys.argv[2]:
     from clmkit import eli5
     eli5.AUTHORS_FILE = sys.argv[1]
@@ -43,9 +43,9 @@ if hurry != 1:
     time.sleep = lambda seconds: sleep(seconds / hurry)
     download.PATIENCE /= hurry
     download.SILENCE /= hurry
-    hub.READING_SECONDS /= hurry
-    hub.WRITING_SECONDS /= hurry
-    hub.hub_problem.__defaults__ = (5 / hurry,)
+    hub_client.READING_SECONDS /= hurry
+    hub_client.WRITING_SECONDS /= hurry
+    hub.check_hub.__defaults__ = (5 / hurry,)
 scope = {"__name__": "__main__", "time": time}
 found = {}
 began = time.monotonic()

@@ -13,9 +13,10 @@ from huggingface_hub import HfApi, configure_http_backend, constants, get_sessio
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import PreTrainedTokenizerBase
 
-from clmkit import download, hub
+from clmkit import download, hub, hub_client
 from clmkit.evaluation import Score
-from clmkit.hub import HUB_ERRORS, RETRIES, choose_sharing, explain, is_disk_full, limit_waits, login_status, status_of
+from clmkit.hub import choose_sharing, login_status
+from clmkit.hub_client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
 from clmkit.tracks import Track
 from clmkit.training.model_card import write_card
 from clmkit.training.shared import LossHistory, prepare_blocks
@@ -27,8 +28,8 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A Hub that takes a request and never answers, and no more than a moment to wait for it."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    monkeypatch.setattr(hub, "READING_SECONDS", 0.1)
-    monkeypatch.setattr(hub, "WRITING_SECONDS", 0.3)
+    monkeypatch.setattr(hub_client, "READING_SECONDS", 0.1)
+    monkeypatch.setattr(hub_client, "WRITING_SECONDS", 0.3)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     limit_waits.cache_clear()
     yield url
@@ -62,7 +63,7 @@ def test_a_request_that_hears_nothing_ends(silent: str, method: str, least: floa
 
 
 def test_a_limit_that_the_request_has_stays(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "READING_SECONDS", 60)
+    monkeypatch.setattr(hub_client, "READING_SECONDS", 60)
     limit_waits()
     start = time.monotonic()
     with pytest.raises(requests.Timeout):
@@ -120,7 +121,7 @@ def test_an_error_without_an_answer_has_no_status() -> None:
 def test_a_hub_that_falls_silent_after_it_answered_is_said(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(constants, "ENDPOINT", silent)
-    monkeypatch.setattr(hub, "hub_problem", lambda: None)
+    monkeypatch.setattr(hub, "check_hub", lambda: None)
     monkeypatch.setattr(hub, "HfApi", lambda: HfApi(endpoint=silent))
     status = login_status()
     assert "can't be checked now: " in status

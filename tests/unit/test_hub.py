@@ -15,26 +15,29 @@ from huggingface_hub import HfApi, constants, get_session, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import _http, http_backoff
 
-from clmkit import hub
-from clmkit.hub import (
+from clmkit import hub, hub_client
+from clmkit.hub import check_hub, choose_sharing, hub_problem, login_status, user_name
+from clmkit.hub_client import (
     HUB_ERRORS,
     RETRIES,
-    choose_sharing,
     explain,
-    hub_problem,
     hub_step,
     is_disk_full,
     is_silence,
     limit_waits,
-    login_status,
     status_of,
-    user_name,
 )
 from tests.fake_hub import TOKEN
 
 
 def refuse(*arguments: object, **options: object) -> None:
     raise AssertionError("asked the Hub")
+
+
+def down(problem: str | None) -> None:
+    """What ``check_hub`` makes of a problem."""
+    if problem:
+        raise ConnectionError(problem)
 
 
 @pytest.fixture
@@ -131,7 +134,8 @@ def test_a_name_that_does_not_resolve_is_a_problem(monkeypatch: pytest.MonkeyPat
 
 def test_a_hub_that_never_answers_is_a_problem_after_the_timeout(raw_server: Callable[[bytes | None], None]) -> None:
     raw_server(None)
-    assert "timed out" in str(hub_problem(timeout=0.2))
+    with pytest.raises(ConnectionError, match="timed out"):
+        check_hub(timeout=0.2)
 
 
 @pytest.mark.parametrize("reply", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["hangs up", "not HTTP"])
@@ -180,7 +184,7 @@ def hub_says(monkeypatch: pytest.MonkeyPatch) -> Any:
             return reply
 
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(hub, "hub_problem", lambda: problem)
+        monkeypatch.setattr(hub, "check_hub", lambda: down(problem))
         monkeypatch.setattr(HfApi, "whoami", whoami)
         return asked
 
@@ -188,7 +192,7 @@ def hub_says(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_without_a_token_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "hub_problem", refuse)
+    monkeypatch.setattr(hub, "check_hub", refuse)
     monkeypatch.setattr(HfApi, "whoami", refuse)
     assert login_status() == (
         "Not logged in. Everything in this course but sharing works without. "
@@ -203,7 +207,7 @@ def test_where_there_is_no_token_huggingface_hubs_warning_is_not_shown(monkeypat
         warnings.warn("another", stacklevel=1)
         return None
 
-    monkeypatch.setattr(hub, "_get_token", get_token)
+    monkeypatch.setattr(hub_client, "_get_token", get_token)
     with pytest.warns(UserWarning, match="another") as shown:
         assert login_status().startswith("Not logged in.")
     assert {str(warning.message) for warning in shown} == {"another"}
@@ -301,7 +305,7 @@ def test_nothing_is_shared_or_asked_for_unless_sharing_is_wished(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], share: bool | None, variable: str | None
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(hub, "hub_problem", refuse)
+    monkeypatch.setattr(hub, "check_hub", refuse)
     monkeypatch.setattr(HfApi, "whoami", refuse)
     if variable is not None:
         monkeypatch.setenv("CLMKIT_SHARE", variable)
@@ -361,7 +365,7 @@ def test_sharing_that_is_not_possible_is_an_error_that_says_how_to_go_on(
 
 
 def test_sharing_without_a_token_is_an_error_before_any_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "hub_problem", refuse)
+    monkeypatch.setattr(hub, "check_hub", refuse)
     monkeypatch.setattr(HfApi, "whoami", refuse)
     with pytest.raises(PermissionError) as caught:
         choose_sharing(True)
@@ -523,8 +527,8 @@ def test_a_silent_hub_is_told_from_one_that_fails(error: BaseException, silent: 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let huggingface_hub wait no longer than a moment; its own client is back after the test."""
-    monkeypatch.setattr(hub, "READING_SECONDS", 0.1)
-    monkeypatch.setattr(hub, "WRITING_SECONDS", 0.3)
+    monkeypatch.setattr(hub_client, "READING_SECONDS", 0.1)
+    monkeypatch.setattr(hub_client, "WRITING_SECONDS", 0.3)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     limit_waits.cache_clear()
     yield
@@ -533,8 +537,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_private_function_that_limits_build_on_is_there_and_still_sets_no_limit() -> None:
-    # If this fails, hub._client needs another way to huggingface_hub's own client; if the client has limits by now,
-    # maybe none.
+    # If this fails, hub_client._client needs another way to huggingface_hub's own client; if the client has limits by
+    # now, maybe none.
     with _http.default_client_factory() as client:
         assert client.timeout == httpx2.Timeout(None)
         assert client.follow_redirects
@@ -560,7 +564,7 @@ def test_a_hub_that_falls_silent_after_it_answered_is_said(
 ) -> None:
     raw_server(None)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr(hub, "hub_problem", lambda: None)
+    monkeypatch.setattr(hub, "check_hub", lambda: None)
     assert "can't be checked now: TimeoutError: timed out." in login_status()
 
 

@@ -63,7 +63,7 @@ def test_a_repository_that_cannot_be_made_is_an_error_that_says_what_works_witho
     monkeypatch.setattr(hub, "create_repo", create_repo)
     sentence = (
         rf"^making the repository tuned failed: {reason}\. "
-        r"Sharing needs a token that may write; everything else works without$"
+        r"Run this again with a token that may write; everything else works without$"
     )
     with pytest.raises(kind, match=sentence):
         Uploads(folder, token=TOKEN)

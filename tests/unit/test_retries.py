@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from clmkit import hub
-from clmkit.hub import READING_SECONDS, RETRIES, Retries
+from clmkit import hub_client
+from clmkit.hub_client import READING_SECONDS, RETRIES, Retries
 
 URL = "http://127.0.0.1:9/ada/model/resolve/main/model.safetensors"
 MEBIBYTE = 1 << 20
@@ -23,14 +23,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(hub, "time", clock)
+    monkeypatch.setattr(hub_client, "time", clock)
     return clock
 
 
 @pytest.fixture
 def client() -> Iterator[httpx2.Client]:
     """The client that huggingface_hub gets, within a download that has been patient for six seconds at most."""
-    with RETRIES.within(6.0), hub._client() as client:
+    with RETRIES.within(6.0), hub_client._client() as client:
         yield client
 
 
@@ -92,7 +92,7 @@ def test_a_hub_that_stays_busy_ends_a_request_with_its_status(client: httpx2.Cli
     clock.now += 7
     with pytest.raises(httpx2.HTTPStatusError) as caught:
         judge(answer)
-    assert hub.status_of(caught.value) == status
+    assert hub_client.status_of(caught.value) == status
 
 
 def test_after_one_silence_a_request_is_made_again_and_after_two_it_is_not(client: httpx2.Client, clock: Clock) -> None:
@@ -102,5 +102,5 @@ def test_after_one_silence_a_request_is_made_again_and_after_two_it_is_not(clien
         clock.now += READING_SECONDS + 1
     with pytest.raises(TimeoutError) as caught:
         ask(httpx2.Request("GET", URL))
-    assert hub.is_silence(caught.value)
-    assert not hub.is_silence(ConnectionError("refused"))
+    assert hub_client.is_silence(caught.value)
+    assert not hub_client.is_silence(ConnectionError("refused"))

@@ -24,6 +24,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(tracks, "has_gpu", lambda: gpu)
         monkeypatch.setattr(tracks, "hub_problem", lambda: problem)
 
+        def check_hub() -> None:
+            if problem:
+                raise ConnectionError(problem)
+
+        monkeypatch.setattr(tracks, "check_hub", check_hub)
+
     return pretend
 
 
@@ -117,6 +123,7 @@ def test_quick_by_name_asks_neither_for_a_gpu_nor_for_the_hub(monkeypatch: pytes
 
     monkeypatch.setattr(tracks, "has_gpu", refuse)
     monkeypatch.setattr(tracks, "hub_problem", refuse)
+    monkeypatch.setattr(tracks, "check_hub", refuse)
     assert choose_track("quick").name == "quick"
 
 
