@@ -107,8 +107,8 @@ def tf_keras(job: Job, contender: Contender, blocks: Dataset) -> Clock:
     course.set_seed(42)
     clock = Callback()
     model = course.TFAutoModelForCausalLM.from_pretrained(job.model)
-    collator = course.DefaultDataCollator(return_tensors="tf")
-    train_set = model.prepare_tf_dataset(blocks, batch_size=job.batch_size, shuffle=True, collate_fn=collator)
+    how = {"batch_size": job.batch_size, "shuffle": True, "collate_fn": course.collate_blocks}
+    train_set = model.prepare_tf_dataset(blocks, **how)
     model.compile(optimizer=course.build_optimizer(job.track(), len(train_set)), jit_compile=contender.xla)
     model.fit(x=train_set, epochs=1, verbose=2, callbacks=[clock])
     return clock

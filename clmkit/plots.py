@@ -167,19 +167,20 @@ def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None
     show(figure, f"Bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")
 
 
-def plot_counts(counts: Mapping[str, int], *, title: str, label: str) -> None:
-    """Draw counts as bars, the largest first.
+def plot_counts(counts: Mapping[str, float], *, title: str, label: str, rows: str = "category") -> None:
+    """Draw counts, or other amounts, as bars, the largest first.
 
     Args:
-        counts: A count for each name.
+        counts: An amount for each name.
         title: The picture's title.
-        label: What was counted.
+        label: What was counted, or the unit.
+        rows: What the names are names of.
     """
     pairs = sorted(counts.items(), key=lambda pair: -pair[1])
     figure = Figure(figsize=(7, 0.3 * len(pairs) + 1), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.barh([name for name, _ in pairs], [count for _, count in pairs], color=SKY)
-    axes.bar_label(bars, padding=3)
-    axes.set(title=title, xlabel=label, ylabel="category")
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.set(title=title, xlabel=label, ylabel=rows)
     axes.invert_yaxis()
-    show(figure, f"Bar chart, {title}: " + ", ".join(f"{name} {count:,}" for name, count in pairs) + ".")
+    show(figure, f"Bar chart, {title}: " + ", ".join(f"{name} {count:,.0f}" for name, count in pairs) + f" {label}.")

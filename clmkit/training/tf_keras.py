@@ -54,14 +54,15 @@ def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, tf.
     """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
 
     Args:
-        rows: Blocks, each with ``input_ids`` of the same length.
+        rows: Blocks, each with ``input_ids`` of the same length, and ``labels`` where they are others.
 
     Returns:
-        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal: the model shifts the labels, and an
-        eos_token in them counts.
+        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal unless the rows have labels: the model
+        shifts them, and an eos_token in them counts.
     """
-    input_ids = tf.constant([row["input_ids"] for row in rows], tf.int64)
-    return {"input_ids": input_ids, "labels": input_ids}
+    labels = [row.get("labels", row["input_ids"]) for row in rows]
+    columns = {"input_ids": [row["input_ids"] for row in rows], "labels": labels}
+    return {name: tf.constant(ids, tf.int64) for name, ids in columns.items()}
 
 
 def build_optimizer(track: Track, steps: int) -> AdamWeightDecay:

@@ -95,14 +95,14 @@ def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, tor
     """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
 
     Args:
-        rows: Blocks, each with ``input_ids`` of the same length.
+        rows: Blocks, each with ``input_ids`` of the same length, and ``labels`` where they are others.
 
     Returns:
-        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal: the model shifts the labels, and an
-        eos_token in them counts. The guide's collator would take it for padding and leave it out.
+        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal unless the rows have labels: the model
+        shifts them, and an eos_token in them counts. The guide's collator would take it for padding and leave it out.
     """
-    input_ids = torch.tensor([row["input_ids"] for row in rows])
-    return {"input_ids": input_ids, "labels": input_ids}
+    labels = [row.get("labels", row["input_ids"]) for row in rows]
+    return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "labels": torch.tensor(labels)}
 
 
 def build_trainer(

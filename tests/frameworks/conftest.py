@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, set_seed
 
@@ -51,8 +51,10 @@ def material(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedToke
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
         shutil.copy(BUNDLED / "tiny_gpt2" / name, folder / "random")
     rows = blocks["train"].select(range(11)).to_dict()
+    rows["labels"] = [list(ids) for ids in rows["input_ids"]]
     rows["labels"][10][20:] = [-100] * 12
-    Dataset.from_dict(rows, features=blocks["train"].features).save_to_disk(folder / "blocks")
+    int32 = blocks["train"].features["input_ids"]
+    Dataset.from_dict(rows, Features({"input_ids": int32, "labels": int32})).save_to_disk(folder / "blocks")
     return folder
 
 

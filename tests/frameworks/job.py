@@ -30,15 +30,16 @@ class Side(NamedTuple):
 
 def tf_keras() -> Side:
     import tensorflow as tf
-    from transformers import AutoTokenizer, DefaultDataCollator, TFAutoModelForCausalLM, pipeline
+    from transformers import AutoTokenizer, TFAutoModelForCausalLM, pipeline
+
+    from clmkit.training.tf_keras import collate_blocks
 
     def apply_zero_gradients(model: Any, optimizer: Any) -> None:
         weights = model.trainable_variables
         optimizer.apply_gradients([(tf.zeros_like(weight), weight) for weight in weights])
 
     def fit_two_steps(model: Any, blocks: Any) -> None:
-        collator = DefaultDataCollator(return_tensors="tf")
-        train_set = model.prepare_tf_dataset(blocks, batch_size=4, shuffle=True, collate_fn=collator)
+        train_set = model.prepare_tf_dataset(blocks, batch_size=4, shuffle=True, collate_fn=collate_blocks)
         for jit_compile in (False, True):
             model.compile(optimizer="adam", jit_compile=jit_compile)
             model.fit(train_set.take(2), validation_data=train_set.take(1), verbose=0)

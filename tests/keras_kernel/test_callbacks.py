@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from datasets import Dataset
-from transformers import DefaultDataCollator, PushToHubCallback, TFAutoModelForCausalLM, TFGPT2LMHeadModel
+from transformers import PushToHubCallback, TFAutoModelForCausalLM, TFGPT2LMHeadModel
 
 from clmkit.tracks import Track
 from clmkit.training import tf_keras
@@ -26,9 +26,8 @@ def fitter(track: Track) -> Callable[..., Any]:
         learning_rate: float,
         **options: Any,
     ) -> Any:
-        collator = DefaultDataCollator(return_tensors="tf")
         train_set, test_set = (
-            model.prepare_tf_dataset(rows, batch_size=batch_size, shuffle=False, collate_fn=collator)
+            model.prepare_tf_dataset(rows, batch_size=batch_size, shuffle=False, collate_fn=tf_keras.collate_blocks)
             for rows in (train, test)
         )
         steps = len(train_set) * options["epochs"]

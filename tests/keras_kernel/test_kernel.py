@@ -69,7 +69,7 @@ def test_there_is_no_torch_and_the_shared_modules_import_without() -> None:
 
 def test_the_steps_up_to_the_blocks_work(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
     parts = prepare_blocks(quick, tokenizer, 64)
-    assert {part: len(rows[0]["labels"]) for part, rows in parts.items()} == {"train": 64, "test": 64}
+    assert {part: len(rows[0]["input_ids"]) for part, rows in parts.items()} == {"train": 64, "test": 64}
     assert count_tokens(parts["train"]) == 64 * len(parts["train"])
     rows = split_rows(load_eli5(quick))
     assert isinstance(rows, DatasetDict)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features
 from safetensors.numpy import load_file
 from transformers import PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2LMHeadModel, set_seed
 
@@ -29,7 +29,7 @@ def test_score_equals_a_loss_by_hand_whatever_the_batch_size(
     model: TFGPT2LMHeadModel, blocks: DatasetDict, batch_size: int
 ) -> None:
     rows = blocks["test"].select(range(7))
-    labels = np.array(rows["labels"])
+    labels = np.array(rows["input_ids"])
     labels[2, 5:] = -100
     labels[6, 1] = -100
     rows = Dataset.from_dict({"input_ids": rows["input_ids"], "labels": labels.tolist()})
@@ -60,7 +60,8 @@ def test_a_model_with_weights_that_are_nan_has_no_score(model: TFGPT2LMHeadModel
 def test_blocks_that_predict_nothing_have_no_score(
     model: TFGPT2LMHeadModel, blocks: DatasetDict, ids: list[list[int]], labels: list[list[int]], message: str
 ) -> None:
-    rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, features=blocks["test"].features)
+    int32 = blocks["test"].features["input_ids"]
+    rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, Features({"input_ids": int32, "labels": int32}))
     with pytest.raises(ValueError, match=message):
         score(model, rows)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -502,3 +502,23 @@ def test_join_answers_numbers_the_row_that_is_bad(num_proc: int | None) -> None:
     texts[1234] = "  "
     with pytest.raises(ValueError, match=r"row 1234, answer 1 of 'text' is empty"):
         join_answers(Dataset.from_dict({"text": texts}), num_proc=num_proc)
+
+
+def test_a_stream_is_joined_as_stored_rows_are_nested_or_not() -> None:
+    stored = Dataset.from_list(HUB_ROWS, features=ELI5_FEATURES)
+    texts = join_answers(stored)["text"][:]
+    for rows in (stored, stored.flatten()):
+        stream = join_answers(rows.to_iterable_dataset())
+        assert isinstance(stream, IterableDataset)
+        assert stream.column_names == ["text"]
+        assert [row["text"] for row in stream] == texts
+
+
+def test_a_streams_faults_are_numbered_as_those_of_stored_rows() -> None:
+    rows = Dataset.from_dict({"text": ["a", " ", "c"]}).to_iterable_dataset()
+    with pytest.raises(ValueError, match=r"row 1, answer 1 of 'text' is empty"):
+        list(join_answers(rows))
+    with pytest.raises(ValueError, match=r"no column 'answer'"):
+        list(join_answers(rows, text_column="answer"))
+    with pytest.raises(ValueError, match="no rows: 0 texts"):
+        join_answers(rows.take(0))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Features
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from clmkit.eli5 import join_answers, load_eli5
@@ -138,7 +138,7 @@ def test_score_equals_a_loss_by_hand_whatever_the_batch_size(
     hub_model: Any, blocks: DatasetDict, batch_size: int
 ) -> None:
     rows = blocks["test"].select(range(7))
-    labels = np.array(rows["labels"])
+    labels = np.array(rows["input_ids"])
     labels[2, 5:] = -100
     labels[6, 1] = -100
     rows = Dataset.from_dict({"input_ids": rows["input_ids"], "labels": labels.tolist()})
@@ -183,7 +183,8 @@ def test_a_model_with_weights_that_are_nan_has_no_score(hub_model: Any, blocks: 
 def test_blocks_that_predict_nothing_have_no_score(
     hub_model: Any, blocks: DatasetDict, ids: list[list[int]], labels: list[list[int]], message: str
 ) -> None:
-    rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, features=blocks["test"].features)
+    int32 = blocks["test"].features["input_ids"]
+    rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, Features({"input_ids": int32, "labels": int32}))
     with pytest.raises(ValueError, match=message):
         score(hub_model, rows)
 

@@ -88,8 +88,8 @@ def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: P
     prepared = prepare_blocks(quick, tokenizer, 64)
     texts = join_answers(split_rows(load_local(quick.data, quick.rows)))
     by_hand = chunk(tokenize(texts, tokenizer), 64)
-    assert {side: rows["labels"][:] for side, rows in prepared.items()} == {
-        side: rows["labels"][:] for side, rows in by_hand.items()
+    assert {side: rows["input_ids"][:] for side, rows in prepared.items()} == {
+        side: rows["input_ids"][:] for side, rows in by_hand.items()
     }
     assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, Features, List, Value
+from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -180,3 +180,16 @@ def test_count_tokens_of_nothing_is_zero(tokenizer: PreTrainedTokenizerBase) -> 
     tokens = tokenize(Dataset.from_dict({"text": ["", ""]}), tokenizer)
     assert count_tokens(tokens) == 0
     assert count_tokens(tokens.select([])) == 0
+
+
+def test_a_stream_is_tokenized_as_stored_texts_are(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> None:
+    stored = tokenize(texts["train"], tokenizer, append_eos=True)
+    stream = tokenize(texts["train"].to_iterable_dataset(), tokenizer, append_eos=True)
+    assert isinstance(stream, IterableDataset)
+    assert stream.features == stored.features
+    assert list(stream) == list(stored)
+
+
+def test_a_stream_without_the_column_is_refused_before_it_is_read(tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ValueError, match="no column 'text': there are 'other'"):
+        tokenize(Dataset.from_dict({"other": ["a"]}).to_iterable_dataset(), tokenizer)

@@ -13,14 +13,20 @@ from transformers import (
     AutoTokenizer,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
-    default_data_collator,
 )
 
 from clmkit.evaluation import score
 from clmkit.tracks import Track
 from clmkit.training import trainer as trainer_module
 from clmkit.training.shared import LossHistory
-from clmkit.training.trainer import HubCallback, build_trainer, find_or_train, hardware_arguments, loss_history
+from clmkit.training.trainer import (
+    HubCallback,
+    build_trainer,
+    collate_blocks,
+    find_or_train,
+    hardware_arguments,
+    loss_history,
+)
 from tests.fake_hub import TOKEN, FakeHub
 
 
@@ -63,7 +69,7 @@ def test_build_trainer_takes_the_guides_arguments_and_the_tracks(
     assert arguments.output_dir == quick.output_dir
     assert not arguments.push_to_hub
     assert arguments.report_to == []
-    assert trainer.data_collator is default_data_collator
+    assert trainer.data_collator is collate_blocks
     assert trainer.processing_class is tokenizer
     assert trainer.train_dataset is blocks["train"]
     assert trainer.eval_dataset is blocks["test"]
@@ -85,16 +91,22 @@ def test_labels_reach_the_model_as_they_are_eos_included(
 ) -> None:
     # DataCollatorForLanguageModeling with pad_token = eos_token would turn each eos into -100.
     ids = [[5, tokenizer.eos_token_id, 6, tokenizer.eos_token_id]] * 8
-    rows = Dataset.from_dict({"input_ids": ids, "labels": ids})
+    rows = Dataset.from_dict({"input_ids": ids})
     trainer = build_trainer(quick, model, DatasetDict(train=rows, test=rows), tokenizer)
     batch = next(iter(trainer.get_train_dataloader()))
     assert batch["labels"].tolist() == batch["input_ids"].tolist() == ids
 
 
+def test_labels_of_the_rows_own_are_kept() -> None:
+    batch = collate_blocks([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7, 8], "labels": [7, 8]}])
+    assert batch["input_ids"].tolist() == [[5, 6], [7, 8]]
+    assert batch["labels"].tolist() == [[-100, 6], [7, 8]]
+
+
 def test_blocks_longer_than_the_context_are_refused_before_a_folder_is_made(
     quick: Track, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    rows = Dataset.from_dict({name: [[1] * 600] for name in ("input_ids", "labels")})
+    rows = Dataset.from_dict({"input_ids": [[1] * 600]})
     with pytest.raises(ValueError, match=r"blocks of 600 tokens .* context of 512"):
         build_trainer(quick, model, DatasetDict(train=rows, test=rows), tokenizer)
     assert not Path(quick.output_dir).exists()
