@@ -13,7 +13,7 @@ KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 HEADLESS := TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 HF_HUB_DISABLE_PROGRESS_BARS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test lab doctor format notebooks lock tiny-model clean
+.PHONY: help setup course test lab doctor bench format notebooks lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -59,6 +59,9 @@ test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy 
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
+bench: setup ## measure everything in benchmarks/ (half an hour); tables on the screen, every turn in build/benchmarks/
+	@for script in text_to_blocks training generation keras_fit; do $(PY) -m benchmarks.$$script || exit 1; done
+
 format: setup ## let ruff format and mend the code
 	@$(VENV)/bin/ruff check --quiet --fix .
 	@$(VENV)/bin/ruff format --quiet .
@@ -68,7 +71,7 @@ notebooks: setup ## run the committed notebooks in place, as a change to one req
 
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
-	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra test)
+	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra test)
 	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
 
 define compile

@@ -7,13 +7,16 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
 
+QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 PACKAGES = ("accelerate", "datasets", "keras", "keras-hub", "numpy", "tensorflow", "tf-keras", "torch", "transformers")
 
 
@@ -79,6 +82,37 @@ def peak_memory_mb() -> float:
     if status.is_file():
         return int(next(x for x in status.read_text().splitlines() if x.startswith("VmHWM")).split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+
+
+def take_turns(
+    contenders: Iterable[str], command: Callable[[str], list[str]], repeats: int, environment: dict[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Run each contender in a process of its own, in turns, so that a slow minute of the machine hits all alike.
+
+    Args:
+        contenders: Their names.
+        command: What runs one; the last line that it prints is its result, as JSON.
+        repeats: How many turns each has.
+        environment: Added to this process' own; ``HF_HOME`` is a new folder each time.
+
+    Returns:
+        The results of every turn.
+    """
+    turns: dict[str, list[dict[str, Any]]] = {contender: [] for contender in contenders}
+    for _ in range(repeats):
+        for contender, results in turns.items():
+            with tempfile.TemporaryDirectory() as cache:
+                env = os.environ | environment | {"HF_HOME": cache}
+                done = subprocess.run(command(contender), env=env, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"{contender} failed:\n{done.stderr}")
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+    return turns
+
+
+def medians(turns: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    """The median of each number over the turns of each contender."""
+    return {name: {key: median(turn[key] for turn in found) for key in found[0]} for name, found in turns.items()}
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

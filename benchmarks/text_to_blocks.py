@@ -8,19 +8,16 @@ the contenders take turns, and medians are printed. Memory counts every process.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.common import facts, print_table, write_json
+from benchmarks.common import QUIET, facts, medians, print_table, take_turns, write_json
 from benchmarks.text_to_blocks_contender import CHUNK
 
-QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 MANY_ROWS = ("clmkit", "chain (run_clm)")  # who runs on 10 times the rows; on 100 times only the first
 
 
@@ -42,37 +39,17 @@ def prepare(folder: Path, rows: int, times: int) -> Path:
     return path
 
 
-def run(contender: str, data: Path, vocabulary: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as cache:
-        command = [sys.executable, "-m", "benchmarks.text_to_blocks_contender", contender, str(data), vocabulary]
-        environment = os.environ | QUIET | {"HF_HOME": cache}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{contender} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+def contender_command(contender: str, data: Path, vocabulary: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.text_to_blocks_contender", contender, str(data), vocabulary]
 
 
-def measure(contenders: list[str], data: Path, vocabulary: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
-    turns: dict[str, list[dict[str, Any]]] = {contender: [] for contender in contenders}
-    for _ in range(repeats):
-        for contender in contenders:
-            turns[contender].append(run(contender, data, vocabulary))
-    return turns
-
-
-def summarize(turns: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
-    return {
-        contender: {key: median(turn[key] for turn in found) for key in found[0]} for contender, found in turns.items()
-    }
-
-
-def show(title: str, medians: dict[str, dict[str, float]]) -> None:
-    reference = medians.get("guide", next(iter(medians.values())))
+def show(title: str, found: dict[str, dict[str, float]]) -> None:
+    reference = found.get("guide", next(iter(found.values())))
     whole = reference["tokenize_s"] + reference["chunk_s"]
     print(f"\n{title}\n")
     header = ["", "tokenize, s", "chunk, s", "both, s", "times faster", "resident, MB", "anonymous, MB"]
     rows = []
-    for contender, one in medians.items():
+    for contender, one in found.items():
         both = one["tokenize_s"] + one["chunk_s"]
         seconds = [f"{one['tokenize_s']:.2f}", f"{one['chunk_s']:.3f}", f"{both:.2f}", f"{whole / both:.1f}"]
         memory = [f"{one['resident_mb']:,.0f}", f"{one['anonymous_mb']:,.0f}"]
@@ -96,8 +73,9 @@ def main() -> None:
         for times in [1, *chosen.times]:
             data = prepare(Path(folder), chosen.rows, times)
             contenders = list(CHUNK) if times == 1 else list(MANY_ROWS)[: 2 if times <= 10 else 1]
-            turns = measure(contenders, data, vocabulary, chosen.repeats if times == 1 else 1)
-            result["turns"][times], result["medians"][times] = turns, summarize(turns)
+            command = partial(contender_command, data=data, vocabulary=vocabulary)
+            turns = take_turns(contenders, command, chosen.repeats if times == 1 else 1, QUIET)
+            result["turns"][times], result["medians"][times] = turns, medians(turns)
             show(f"{chosen.rows * times:,} rows", result["medians"][times])
             write_json(chosen.output, result)
 

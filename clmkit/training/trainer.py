@@ -185,6 +185,14 @@ def find_or_train(track: Track) -> Path:
     return shared.find_or_train(track, "pytorch", train)
 
 
+def hyperparameters(arguments: TrainingArguments) -> dict[str, Any]:
+    """What a reader of a model's card needs to know of the arguments to train it again, by their names."""
+    names = ["optim", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "num_train_epochs"]
+    names += ["per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "seed"]
+    values = arguments.to_dict()
+    return {name: values[name] for name in names}
+
+
 def loss_history(log: Iterable[Mapping[str, float]]) -> LossHistory:
     """Pick the losses out of ``trainer.state.log_history``."""
     entries = list(log)

@@ -86,7 +86,7 @@ class Outcome(NamedTuple):
     @property
     def seen(self) -> str:
         """What the learner sees: what was printed, and the last line of the traceback."""
-        return self.printed + (f"{self.error}: {self.text}" if self.error else "")
+        return "\n".join(filter(None, [self.printed, self.error and f"{self.error}: {self.text}"]))
 
 
 @dataclass

@@ -81,7 +81,8 @@ def _short(facts: dict[str, Any]) -> str:
     if facts["kind"] == "survived without a word":
         return "nothing: it works"
     lines = [line for line in facts["seen"].splitlines() if not line.startswith("Track ")]
-    last = next((line for line in lines if re.match(r"\w+Error: ", line)), lines[-1] if lines else "")
+    last = next((line for line in lines if re.search(r"^\w+Error: | failed: ", line)), lines[-1] if lines else "")
+    last = re.sub(r"http://[a-z0-9.]+:\d+", "http://hub", last)
     return (last if len(last) <= SHOWN else last[: SHOWN - 1] + "…").replace("|", "\\|")
 
 

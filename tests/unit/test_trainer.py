@@ -13,6 +13,7 @@ from transformers import (
     AutoTokenizer,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
+    TrainingArguments,
 )
 
 from clmkit.evaluation import score
@@ -25,6 +26,7 @@ from clmkit.training.trainer import (
     collate_blocks,
     find_or_train,
     hardware_arguments,
+    hyperparameters,
     loss_history,
 )
 from tests.fake_hub import TOKEN, FakeHub
@@ -329,3 +331,10 @@ def test_a_nan_loss_of_a_run_stays_in_its_history(
     )
     trainer.train()
     assert all(math.isnan(loss) for _, loss in loss_history(trainer.state.log_history).train)
+
+
+def test_hyperparameters_are_plain_values_under_the_arguments_own_names(tmp_path: Path) -> None:
+    found = hyperparameters(TrainingArguments(str(tmp_path), learning_rate=1e-3, max_grad_norm=0.5, seed=7))
+    assert (found["learning_rate"], found["max_grad_norm"], found["seed"]) == (1e-3, 0.5, 7)
+    assert found["lr_scheduler_type"] == "linear"
+    assert {type(value) for value in found.values()} <= {str, int, float, bool}
