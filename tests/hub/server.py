@@ -51,8 +51,8 @@ class StandInHub(Protocol):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._socket = _bind(0)
-        self.port: int = self._socket.getsockname()[1]
+        self._reserved = _bind(0)  # never listens: while we are down, connections are refused and nobody gets the port
+        self.port: int = self._reserved.getsockname()[1]
         super().__init__(folder, self.port)
         self.requests: list[Request] = []
         self.faults: list[Fault] = []
@@ -95,11 +95,10 @@ class StandInHub(Protocol):
         if self._runner is not None:
             asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
             self._runner = None
-            self._socket = _bind(self.port)
 
     def close(self) -> None:
         self.stop()
-        self._socket.close()
+        self._reserved.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -166,7 +165,7 @@ class StandInHub(Protocol):
         app.add_routes(self.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.SockSite(self._runner, self._socket).start()
+        await web.SockSite(self._runner, _bind(self.port)).start()
 
     @web.middleware
     async def _log(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -192,9 +191,10 @@ class StandInHub(Protocol):
 
 
 def _bind(port: int) -> socket.socket:
-    """Take a port without listening: until someone listens, connections to it are refused and nobody else gets it."""
+    """A socket on a port, 0 for any that is free; it does not listen yet. Several of ours may have the same one."""
     bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        bound.setsockopt(socket.SOL_SOCKET, option, 1)
     bound.bind(("127.0.0.1", port))
     return bound
 

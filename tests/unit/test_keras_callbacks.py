@@ -162,7 +162,7 @@ def test_a_hub_that_refuses_the_repository_is_an_error_before_training(
     monkeypatch.setattr(hub, "create_repo", refuse)
     with pytest.raises(ConnectionError, match=r"making the repository tuned failed: .*may only read") as caught:
         Callback(tmp_path / "tuned")
-    assert "Sharing needs a token that may write" in str(caught.value)
+    assert "with a token that may write" in str(caught.value)
 
 
 def test_nothing_is_saved_under_an_upload_that_is_still_running(hub: FakeHub, tmp_path: Path) -> None:
