@@ -26,14 +26,19 @@ def complaints_about(
 ) -> Iterator[Callable[[Row, Kernel], list[str]]]:
     """What is wrong with a play; those that were chosen are played four at a time, since most of a play is waiting."""
 
-    def perform(row: Row, kernel: Kernel) -> list[str]:
-        with play(row, kernel, tmp_path_factory.mktemp("play") / "hub", HURRY) as player:
+    folder = tmp_path_factory.mktemp("plays")
+
+    def perform(number: int, row: Row, kernel: Kernel) -> list[str]:
+        with play(row, kernel, folder / str(number), HURRY) as player:
             return complaints(player)
 
     played = test_a_fault_is_survived_or_said_and_the_next_run_works.__name__
     chosen = [item.callspec.params for item in request.session.items if vars(item).get("originalname") == played]
     with ThreadPoolExecutor(4) as pool:
-        jobs = {(one["row"].name, one["kernel"]): pool.submit(perform, one["row"], one["kernel"]) for one in chosen}
+        jobs = {
+            (one["row"].name, one["kernel"]): pool.submit(perform, number, one["row"], one["kernel"])
+            for number, one in enumerate(chosen)
+        }
         yield lambda row, kernel: jobs[row.name, kernel].result()
         pool.shutdown(cancel_futures=True)
 
