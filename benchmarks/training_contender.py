@@ -45,18 +45,22 @@ class Clock(TrainerCallback):
 
 
 def guide(model: Any, blocks: DatasetDict, job: dict[str, Any], clock: Clock) -> None:
-    """The guide's call as it stands: columns of lists, its collator, its arguments."""
+    """The guide's call: columns of lists, its collator, its arguments."""
     full = blocks.map(
         lambda batch: {"attention_mask": [[1] * len(x) for x in batch["input_ids"]], "labels": batch["input_ids"]},
         batched=True,
     )
     tokenizer = GPT2TokenizerFast.from_pretrained(BUNDLED / "tiny_gpt2")
     tokenizer.pad_token = tokenizer.eos_token
+    # But for the steps, which are as many for all, and the evaluation, which is done at the end.
     arguments = TrainingArguments(
-        job["folder"], eval_strategy="epoch", learning_rate=job["learning_rate"], weight_decay=0.01, push_to_hub=False
+        job["folder"],
+        eval_strategy="no",
+        learning_rate=job["learning_rate"],
+        weight_decay=0.01,
+        max_steps=job["steps"],
+        disable_tqdm=True,
     )
-    arguments.max_steps, arguments.eval_strategy = job["steps"], "no"  # as many steps for all; scored at the end
-    arguments.disable_tqdm = True
     Trainer(
         model=model,
         args=arguments,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     LogitsProcessorList,
     PreTrainedModel,
@@ -28,18 +29,18 @@ def _encode(
     if empty or not prompts:
         which = f" (number {empty[0]})" if len(prompts) > 1 else ""
         raise ValueError(f"the prompt{which} is empty: give the model at least a word to continue")
-    documents = tokenizer(list(prompts), verbose=False)["input_ids"]
+    documents = [torch.tensor(ids) for ids in tokenizer(list(prompts), verbose=False)["input_ids"]]
     length, context = max(map(len, documents)), model.config.max_position_embeddings
     if length + new_tokens > context:
         raise ValueError(
             f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context "
             f"holds {context}: shorten the prompt or ask for fewer new tokens"
         )
-    fill = [[tokenizer.eos_token_id] * (length - len(ids)) for ids in documents]
-    input_ids = torch.tensor([left + ids for left, ids in zip(fill, documents, strict=True)], device=model.device)
-    counts = torch.tensor([len(left) for left in fill], device=model.device)
-    mask = (torch.arange(length, device=model.device) >= counts[:, None]).long()
-    return {"input_ids": input_ids, "attention_mask": mask}
+    columns = {"input_ids": documents, "attention_mask": [torch.ones_like(ids) for ids in documents]}
+    return {
+        name: pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
+        for name, rows in columns.items()
+    }
 
 
 def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
@@ -121,14 +122,17 @@ def generate_texts(
     texts: list[str] = []
     with evaluation_mode(model):
         for batch in batches:
+            inputs = _encode(model, tokenizer, batch, max_new_tokens)
             output = generate(
-                **_encode(model, tokenizer, batch, max_new_tokens),
+                **inputs,
                 max_new_tokens=max_new_tokens,
                 do_sample=do_sample,
                 pad_token_id=tokenizer.eos_token_id,
                 **sampling,
             )
-            texts += tokenizer.batch_decode(output, skip_special_tokens=True)
+            filled = (inputs["attention_mask"] == 0).sum(dim=1).tolist()
+            rows = [row[places:] for row, places in zip(output, filled, strict=True)]
+            texts += tokenizer.batch_decode(rows, skip_special_tokens=True)
     return texts
 
 
@@ -168,6 +172,6 @@ def next_token_probabilities(
         steps.append(TopPLogitsWarper(top_p))
     with evaluation_mode(model):
         raw: torch.Tensor = model(**inputs).logits[:, -1].float()
-    kept = torch.softmax(steps(inputs["input_ids"].long(), raw.clone())[0], dim=-1)
+    kept = torch.softmax(steps(inputs["input_ids"], raw.clone())[0], dim=-1)
     best = raw[0].topk(min(show, raw.shape[-1])).indices
     return [(str(tokenizer.decode([token])), float(kept[token])) for token in best.tolist()]

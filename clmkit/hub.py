@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, constants
 
 from clmkit.hub_client import HUB_ERRORS, get_token, limit_waits, reason, status_of
 
-NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, and log in again."
+NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, and log in again"
 
 
 def check_hub(timeout: float = 5.0) -> None:
@@ -57,9 +57,9 @@ def login_status() -> str:
     try:
         name, may_write = _whoami()
     except PermissionError as error:
-        return f"{error} {without}"
+        return f"{error}. {without}"
     except ConnectionError as error:
-        return f"There is a token, but it can't be checked now: {error} {without}"
+        return f"There is a token, but it can't be checked now: {error}. {without}"
     sharing = "Sharing works." if may_write else "This token may only read: sharing needs one that may write."
     return f"Logged in as {name}. {sharing}"
 
@@ -89,7 +89,7 @@ def choose_sharing(share: bool | None = None) -> bool:
     try:
         name, may_write = _whoami()
     except OSError as error:
-        raise type(error)(f"sharing is not possible now: {error} {without}") from error
+        raise type(error)(f"sharing is not possible now: {error}. {without}") from error
     if not may_write:
         raise PermissionError(f"the token of {name} may only read; sharing needs one that may write. {without}")
     print(f"Sharing: the model will be uploaded to the account {name}.")
@@ -104,16 +104,13 @@ def user_name() -> str:
         ConnectionError: If the Hub can't be asked.
     """
     if get_token() is None:
-        raise PermissionError("Not logged in.")
+        raise PermissionError("not logged in")
     return _whoami()[0]
 
 
 def _whoami() -> tuple[str, bool]:
     """The name behind the token, and whether it may write."""
-    try:
-        check_hub()
-    except ConnectionError as error:
-        raise ConnectionError(f"{error}.") from error
+    check_hub()
     limit_waits()
     try:
         account = HfApi().whoami()
@@ -121,7 +118,7 @@ def _whoami() -> tuple[str, bool]:
         status = status_of(error)
         if status in (401, 403):
             raise PermissionError(f"The Hub refuses the token (status {status}). {NEW_TOKEN}") from error
-        raise ConnectionError(f"{reason(error)}.") from error
+        raise ConnectionError(reason(error)) from error
     token = account.get("auth", {}).get("accessToken", {})
     # A login by notebook_login() may have no role: then the Hub decides when something is shared.
     return str(account["name"]), token.get("role") != "read"

@@ -78,11 +78,11 @@ def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> 
 def _plain_json(backend: Tokenizer) -> str:
     """The tokenizer as JSON, without the truncation and padding that an earlier call may have switched on."""
     if backend.truncation is None and backend.padding is None:
-        return str(backend.to_str())
+        return backend.to_str()
     plain = Tokenizer.from_str(backend.to_str())
     plain.no_truncation()
     plain.no_padding()
-    return str(plain.to_str())
+    return plain.to_str()
 
 
 @lru_cache(maxsize=4)

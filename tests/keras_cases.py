@@ -1,4 +1,4 @@
-"""Tests of the callbacks in a real ``fit``, which both Kerases have to pass.
+"""Tests that both Kerases have to pass: of ``score``, and of the callbacks in a real ``fit``.
 
 ``tests/unit/test_keras_hub.py`` and ``tests/keras_kernel/test_callbacks.py`` import them, and bring the fixture
 ``side``.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict, Features
 from transformers import PreTrainedTokenizerBase
 
 from tests.fake_hub import TOKEN, FakeHub
@@ -27,6 +27,26 @@ class Side(NamedTuple):
     load: Callable[[Path], Any]  # a model from a folder
     restore: Callable[[Any, Path, int], int | None]  # a compiled model from checkpoint folder and epoch; the epoch
     optimizer_state: Callable[[Any], list[np.ndarray]]
+
+
+def test_a_model_with_weights_that_are_nan_has_no_score(side: Side, blocks: DatasetDict) -> None:
+    side.model.set_weights([np.full_like(weight, np.nan) for weight in side.model.get_weights()])
+    with pytest.raises(ValueError, match=r"3 of 3 batches have a loss that is not finite"):
+        side.module.score(side.model, blocks["test"], batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ("ids", "labels", "message"),
+    [([], [], "no blocks"), ([[5]], [[5]], "no token is predicted"), ([[5, 6]], [[5, -100]], "no token is predicted")],
+    ids=["no blocks", "one token", "masked"],
+)
+def test_blocks_that_predict_nothing_have_no_score(
+    side: Side, blocks: DatasetDict, ids: list[list[int]], labels: list[list[int]], message: str
+) -> None:
+    int32 = blocks["test"].features["input_ids"]
+    rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, Features({"input_ids": int32, "labels": int32}))
+    with pytest.raises(ValueError, match=message):
+        side.module.score(side.model, rows)
 
 
 def test_the_recorded_losses_are_those_of_the_steps(side: Side, blocks: DatasetDict) -> None:

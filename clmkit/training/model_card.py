@@ -13,7 +13,7 @@ from clmkit.eli5 import SPLIT_SEED
 from clmkit.evaluation import Score
 from clmkit.plots import save_losses
 from clmkit.tracks import HUB_DATA, SAMPLE, Track
-from clmkit.training.shared import Framework, LossHistory
+from clmkit.training.shared import Framework, LossHistory, write_whole
 
 LIBRARIES: dict[Framework, tuple[str, ...]] = {
     "pytorch": ("transformers", "torch", "datasets"),
@@ -78,10 +78,11 @@ def write_card(
     }
     cells = [(name.replace("_", " "), str(value).replace("|", "\\|")) for name, value in facts.items()]
     rows = "\n".join(f"| {name} | {value} |" for name, value in cells)
-    alt = save_losses(history, folder / PICTURE)
-    text = TEXT.format(name=folder.absolute().name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE)
-    card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
-    card.save(folder / "README.md")
+    with write_whole(folder) as unfinished:
+        alt = save_losses(history, unfinished / PICTURE)
+        text = TEXT.format(name=folder.absolute().name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE)
+        card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
+        card.save(unfinished / "README.md")
     return card
 
 

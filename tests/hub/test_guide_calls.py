@@ -78,3 +78,12 @@ def test_the_keras_callback_of_transformers_writes_the_token_into_files(hub: Sta
     assert token in (home / ".git-credentials").read_text()
     assert token in (home / MODEL_NAME / ".git" / "config").read_text()
     assert "lfs" in (home / ".gitconfig").read_text()
+
+
+def test_kerashub_loads_a_model_by_its_name_on_the_hub(hub: StandInHub) -> None:
+    serve_course(hub)
+    code = (
+        f"from keras_hub.models import GPT2CausalLM; print(GPT2CausalLM.from_preset('hf://{HUB_MODEL}').count_params())"
+    )
+    client = run_client(hub, "main", code, KERAS_BACKEND="torch")
+    assert client.stdout.strip() == "1974720", client.stderr

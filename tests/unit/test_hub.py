@@ -287,7 +287,7 @@ def test_nobody_has_a_name_without_a_token_a_valid_token_or_the_hub(
     with pytest.raises(PermissionError, match=r"refuses the token \(status 401\)"):
         user_name()
     hub_says(account("write"), problem="the Hub sleeps")
-    with pytest.raises(ConnectionError, match=r"^the Hub sleeps\.$"):
+    with pytest.raises(ConnectionError, match=r"^the Hub sleeps$"):
         user_name()
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(PermissionError, match=r"^Not logged in\.$"):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
-from datasets import Dataset, DatasetDict, Features
+from datasets import Dataset, DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from clmkit.eli5 import join_answers, load_eli5
@@ -167,26 +167,6 @@ def test_score_switches_dropout_off(folder: Path, blocks: DatasetDict) -> None:
     model = load(folder)
     assert model.backbone.dropout == 0.5
     assert score(model, blocks["test"]) == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_model_with_weights_that_are_nan_has_no_score(hub_model: Any, blocks: DatasetDict) -> None:
-    hub_model.set_weights([np.full_like(weight, np.nan) for weight in hub_model.get_weights()])
-    with pytest.raises(ValueError, match=r"3 of 3 batches have a loss that is not finite"):
-        score(hub_model, blocks["test"], batch_size=4)
-
-
-@pytest.mark.parametrize(
-    ("ids", "labels", "message"),
-    [([], [], "no blocks"), ([[5]], [[5]], "no token is predicted"), ([[5, 6]], [[5, -100]], "no token is predicted")],
-    ids=["no blocks", "one token", "masked"],
-)
-def test_blocks_that_predict_nothing_have_no_score(
-    hub_model: Any, blocks: DatasetDict, ids: list[list[int]], labels: list[list[int]], message: str
-) -> None:
-    int32 = blocks["test"].features["input_ids"]
-    rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, Features({"input_ids": int32, "labels": int32}))
-    with pytest.raises(ValueError, match=message):
-        score(hub_model, rows)
 
 
 def test_the_learning_rate_falls_to_0_in_a_straight_line(quick: Track, hub_model: Any) -> None:
