@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+RESULTS = Path(__file__).parent / "results"
 QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 PACKAGES = ("accelerate", "datasets", "keras", "keras-hub", "numpy", "tensorflow", "tf-keras", "torch", "transformers")
 
@@ -44,6 +45,11 @@ def cpu_model() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def can_compile() -> bool:
+    """Whether ``torch.compile`` finds what it needs: for a CPU a C++ compiler, for a GPU the GPU."""
+    return bool(gpu_name() or os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++"))
 
 
 def gpu_name() -> str | None:
@@ -93,7 +99,7 @@ def take_turns(
         contenders: Their names.
         command: What runs one; the last line that it prints is its result, as JSON.
         repeats: How many turns each has.
-        environment: Added to this process' own; ``HF_HOME`` is a new folder each time.
+        environment: Added to this process' own. Caches, of data and of what is compiled, are empty each time.
 
     Returns:
         The results of every turn.
@@ -102,7 +108,7 @@ def take_turns(
     for _ in range(repeats):
         for contender, results in turns.items():
             with tempfile.TemporaryDirectory() as cache:
-                env = os.environ | environment | {"HF_HOME": cache}
+                env = os.environ | environment | {"HF_HOME": cache, "TORCHINDUCTOR_CACHE_DIR": f"{cache}/compiled"}
                 done = subprocess.run(command(contender), env=env, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"{contender} failed:\n{done.stderr}")
@@ -115,16 +121,19 @@ def medians(turns: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float
     return {name: {key: median(turn[key] for turn in found) for key in found[0]} for name, found in turns.items()}
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table that is also one in Markdown; all columns but the first are numbers."""
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that reads well as it is and is one in Markdown; all columns but the first are numbers."""
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     rule = [("-" * width if i == 0 else "-" * (width - 1) + ":") for i, width in enumerate(widths)]
-    for line in [lines[0], rule, *lines[1:]]:
-        cells = [
+    return "\n".join(
+        "| "
+        + " | ".join(
             cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        print(f"| {' | '.join(cells)} |")
+        )
+        + " |"
+        for line in [lines[0], rule, *lines[1:]]
+    )
 
 
 def write_json(path: Path, result: Any) -> None:

@@ -3,20 +3,22 @@
     .venv/bin/python -m benchmarks.generation
 
 The bundled tiny GPT-2 continues 32 prompts of different lengths by 100 tokens each, greedily and to the last token, so
-that every way does the same work. The ways take turns in one process; medians are printed. Last, whether all ways give
-the same texts.
+that every way does the same work. The ways take turns in one process; medians are printed. "Compiled" is torch.compile
+with a KV cache of fixed size; what its first call takes longer is printed too. Last, whether all ways give the same
+texts.
 """
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from benchmarks.common import facts, print_table, write_json
+from benchmarks.common import RESULTS, can_compile, facts, format_table, medians, write_json
 from clmkit.tracks import BUNDLED, SAMPLE
 
 PROMPTS, NEW_TOKENS = 32, 100
@@ -24,6 +26,7 @@ PROMPTS, NEW_TOKENS = 32, 100
 
 def ways() -> tuple[dict[str, Callable[[list[str], int], list[str]]], list[str]]:
     """Each way as a function of prompts and a number of tokens, and the prompts."""
+    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
     from clmkit.generation import generate_text, generate_texts
@@ -31,10 +34,13 @@ def ways() -> tuple[dict[str, Callable[[list[str], int], list[str]]], list[str]]
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
     model = AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
     model.generation_config.eos_token_id = None  # no text ends sooner than the others
+    compiled = AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
+    compiled.generation_config.update(eos_token_id=None, cache_implementation="static")
+    compiled.forward = torch.compile(compiled.forward, dynamic=False)
     generator = pipeline("text-generation", model=model, tokenizer=tokenizer)
     how: dict[str, Any] = {"do_sample": False}
     rows = [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").splitlines()[:PROMPTS]]
-    return {
+    found: dict[str, Callable[[list[str], int], list[str]]] = {
         "pipeline, one by one": lambda prompts, new: [
             generator(prompt, max_new_tokens=new, pad_token_id=0, **how)[0]["generated_text"] for prompt in prompts
         ],
@@ -47,35 +53,69 @@ def ways() -> tuple[dict[str, Callable[[list[str], int], list[str]]], list[str]]
         "generate_texts, one batch": lambda prompts, new: generate_texts(
             model, tokenizer, prompts, max_new_tokens=new, **how
         ),
-    }, [row["title"] for row in rows]
+        "generate_texts, one batch, compiled": lambda prompts, new: generate_texts(
+            compiled, tokenizer, prompts, max_new_tokens=new, **how
+        ),
+    }
+    if not can_compile():
+        del found["generate_texts, one batch, compiled"]
+    return found, [row["title"] for row in rows]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The medians, with how many times faster than the first way each is."""
+    reference = next(iter(result["medians"].values()))["tokens_per_s"]
+    rows = [
+        [
+            name,
+            f"{one['tokens_per_s']:,.0f}",
+            f"{one['tokens_per_s'] / reference:.1f}",
+            f"{one['first_token_s']:.3f}",
+            f"{result['first_call_s'][name]:.1f}",
+        ]
+        for name, one in result["medians"].items()
+    ]
+    return format_table(["", "tokens/s", "times faster", "first token after, s", "very first call, s"], rows)
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The table, in Markdown, and whether the texts agree."""
+    return f"{table(result)}\n\n{result['same_texts']} of {PROMPTS} texts are the same in every way."
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/generation.json"))
+    parser.add_argument("--new-tokens", type=int, default=100)
+    parser.add_argument("--output", type=Path, default=RESULTS / "generation.json")
     chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as nothing_compiled:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = nothing_compiled
+        result = facts({"main": sys.executable}) | measure(chosen.new_tokens, chosen.repeats)
+    write_json(chosen.output, result)
+    print(tables(result))
+
+
+def measure(new_tokens: int, repeats: int) -> dict[str, Any]:
+    """Let the ways take turns."""
     contenders, prompts = ways()
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-    texts = {name: way(prompts, NEW_TOKENS) for name, way in contenders.items()}  # a warm-up as well
-    for _ in range(chosen.repeats):
+    texts, first_call = {}, {}
+    for name, way in contenders.items():
+        start = time.perf_counter()
+        texts[name] = way(prompts, new_tokens)
+        first_call[name] = time.perf_counter() - start
+        way(prompts[: 1 if "one by one" in name else None], 1)  # another size of cache, which is compiled anew
+    for _ in range(repeats):
         for name, way in contenders.items():
             start = time.perf_counter()
             way(prompts[: 1 if "one by one" in name else None], 1)
             first = time.perf_counter()
-            way(prompts, NEW_TOKENS)
+            way(prompts, new_tokens)
             seconds = time.perf_counter() - first
-            turns[name].append({"first_token_s": first - start, "tokens_per_s": PROMPTS * NEW_TOKENS / seconds})
-    middle = {name: {key: median(turn[key] for turn in found) for key in found[0]} for name, found in turns.items()}
-    reference = next(iter(middle.values()))["tokens_per_s"]
-    rows = [
-        [name, f"{one['tokens_per_s']:,.0f}", f"{one['tokens_per_s'] / reference:.1f}", f"{one['first_token_s']:.3f}"]
-        for name, one in middle.items()
-    ]
-    print_table(["", "tokens/s", "times faster", "first token after, s"], rows)
+            turns[name].append({"first_token_s": first - start, "tokens_per_s": PROMPTS * new_tokens / seconds})
     same = sum(len(set(found)) == 1 for found in zip(*texts.values(), strict=True))
-    print(f"\n{same} of {len(prompts)} texts are the same in every way")
-    write_json(chosen.output, facts({"main": sys.executable}) | {"turns": turns, "medians": middle, "same_texts": same})
+    return {"turns": turns, "medians": medians(turns), "first_call_s": first_call, "same_texts": same}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.common import facts, gpu_name, print_table, write_json
+from benchmarks.common import QUIET, RESULTS, facts, format_table, gpu_name, write_json
 from benchmarks.keras_fit_contender import Contender, Job, command
 
 BATCH_SIZE = 16  # the guide's, in its Keras part
@@ -58,7 +58,6 @@ BF16_CONTENDERS = [
     Contender("KerasHub on TensorFlow, XLA, bf16", "keras_hub", xla=True, bf16=True),
     Contender("PyTorch Trainer, bf16", "trainer", bf16=True),
 ]
-QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 
 def keras_python() -> str:
@@ -116,19 +115,28 @@ def compare(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return {"runs": runs, "medians": medians, "ratios": ratios}
 
 
-def print_results(result: dict[str, Any]) -> None:
-    print(f"\n{result['title']}: median of {result['repeats']} runs, ratio to the guide in brackets\n")
-    header = ["", "first step done, s", "tokens/s", "peak memory, MB", "loss", "on"]
+def table(model: dict[str, Any]) -> str:
+    """The medians of one model, in brackets their ratios to the guide's call."""
     rows = []
-    for name, values in result["medians"].items():
-        ratio = result["ratios"][name]
+    for name, values in model["medians"].items():
+        ratio = model["ratios"][name]
         cells = [
             f"{values[key]:,.{digits}f} ({ratio[key]:.2f})"
             for key, digits in (("first_step_s", 1), ("tokens_per_s", 0), ("peak_mb", 0))
         ]
-        gpu = result["runs"][name][0]["gpu"]
-        rows.append([name, *cells, f"{values['loss']:.3f}", "GPU" if gpu else "CPU"])
-    print_table(header, rows)
+        rows.append([name, *cells, f"{values['loss']:.3f}", "GPU" if model["runs"][name][0]["gpu"] else "CPU"])
+    return format_table(["", "first step done, s", "tokens/s", "peak memory, MB", "loss", "on"], rows)
+
+
+def tables(result: dict[str, Any]) -> str:
+    """All tables, in Markdown."""
+    found = [
+        f"**{model['title']}**, {model['steps']} steps, median of {model['repeats']}\n\n{table(model)}"
+        for model in result["models"].values()
+    ]
+    return "\n\n".join(found) + (
+        "" if result["machine"]["gpu"] else "\n\nNo GPU was to be had, so no row tells of one."
+    )
 
 
 def main() -> None:
@@ -137,7 +145,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="runs of each contender (default: 3 of tiny, 1 of distilgpt2)")
     parser.add_argument("--steps", type=int, help="steps to measure (default: 30 of tiny, 2 of distilgpt2)")
     parser.add_argument("--bf16", action="store_true", help="measure bf16 without a GPU, too")
-    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/keras_fit.json"))
+    parser.add_argument("--output", type=Path, default=RESULTS / "keras_fit.json")
     arguments = parser.parse_args()
     models = arguments.models.split(",")
     if unknown := set(models) - set(MODELS):
@@ -145,9 +153,7 @@ def main() -> None:
 
     pythons = {"main": sys.executable, "keras": keras_python()}
     contenders = CONTENDERS + (BF16_CONTENDERS if gpu_name() or arguments.bf16 else [])
-    result = facts(pythons) | {"arguments": {**vars(arguments), "output": str(arguments.output)}, "models": {}}
-    machine = result["machine"]
-    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB, GPU: {machine['gpu'] or 'none'}")
+    result = facts(pythons) | {"models": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in models:
             model = MODELS[name]
@@ -159,11 +165,8 @@ def main() -> None:
                 for contender in contenders:
                     runs[contender.name].append(measure(pythons[contender.kernel], contender, job))
             result["models"][name] = {**model._asdict(), "steps": steps, "repeats": repeats, **compare(runs)}
-            print_results(result["models"][name])
             write_json(arguments.output, result)
-    if len(contenders) == len(CONTENDERS):
-        print("\nbf16 was not measured, for lack of a GPU.")
-    print(f"\nEvery run: {arguments.output}")
+    print(tables(result))
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def keras_hub(job: Job, contender: Contender, blocks: Dataset) -> Clock:
         course.keras.config.set_dtype_policy("mixed_bfloat16")
     course.keras.utils.set_random_seed(42)
     clock = Callback()
-    model = course.keras_hub.models.GPT2CausalLM.from_preset(course.preset(job.model), preprocessor=None)
+    model = course.keras_hub.models.GPT2CausalLM.from_preset(job.model, preprocessor=None)
     train_set = course.prepare_dataset(blocks, batch_size=job.batch_size, shuffle=True)
     model.compile(
         loss=course.keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import QUIET, facts, medians, print_table, take_turns, write_json
+from benchmarks.common import QUIET, RESULTS, facts, format_table, medians, take_turns, write_json
 from benchmarks.text_to_blocks_contender import CHUNK
 
 MANY_ROWS = ("clmkit", "chain (run_clm)")  # who runs on 10 times the rows; on 100 times only the first
@@ -43,10 +43,10 @@ def contender_command(contender: str, data: Path, vocabulary: str) -> list[str]:
     return [sys.executable, "-m", "benchmarks.text_to_blocks_contender", contender, str(data), vocabulary]
 
 
-def show(title: str, found: dict[str, dict[str, float]]) -> None:
+def table(found: dict[str, dict[str, float]]) -> str:
+    """The medians for one number of rows."""
     reference = found.get("guide", next(iter(found.values())))
     whole = reference["tokenize_s"] + reference["chunk_s"]
-    print(f"\n{title}\n")
     header = ["", "tokenize, s", "chunk, s", "both, s", "times faster", "resident, MB", "anonymous, MB"]
     rows = []
     for contender, one in found.items():
@@ -55,7 +55,15 @@ def show(title: str, found: dict[str, dict[str, float]]) -> None:
         memory = [f"{one['resident_mb']:,.0f}", f"{one['anonymous_mb']:,.0f}"]
         data = [f"{one['lost']:,.0f}", f"{one['written_bytes_per_token']:.1f}"]
         rows.append([contender, *seconds, *memory, *data])
-    print_table([*header, "tokens lost", "bytes/token"], rows)
+    return format_table([*header, "tokens lost", "bytes/token"], rows)
+
+
+def tables(result: dict[str, Any]) -> str:
+    """All tables, in Markdown."""
+    return "\n\n".join(
+        f"**{result['rows'] * int(times):,} rows of {result['data']}**\n\n{table(found)}"
+        for times, found in result["medians"].items()
+    )
 
 
 def main() -> None:
@@ -63,12 +71,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--times", type=int, nargs="*", default=[10, 100], help="multiples of the rows to run as well")
-    parser.add_argument("--output", type=Path, default=Path("build/benchmarks/text_to_blocks.json"))
+    parser.add_argument("--output", type=Path, default=RESULTS / "text_to_blocks.json")
     chosen = parser.parse_args()
     from clmkit.tracks import BUNDLED
 
     vocabulary = os.environ.get("CLMKIT_GPT2_VOCAB", str(BUNDLED / "tiny_gpt2"))
     result: dict[str, Any] = facts({"main": sys.executable}) | {"rows": chosen.rows, "turns": {}, "medians": {}}
+    result["data"] = "real ELI5 text" if "CLMKIT_ELI5_JSON" in os.environ else "the bundled sample"
     with tempfile.TemporaryDirectory() as folder:
         for times in [1, *chosen.times]:
             data = prepare(Path(folder), chosen.rows, times)
@@ -76,8 +85,8 @@ def main() -> None:
             command = partial(contender_command, data=data, vocabulary=vocabulary)
             turns = take_turns(contenders, command, chosen.repeats if times == 1 else 1, QUIET)
             result["turns"][times], result["medians"][times] = turns, medians(turns)
-            show(f"{chosen.rows * times:,} rows", result["medians"][times])
             write_json(chosen.output, result)
+    print(tables(result))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Fine-tune with PyTorch and Transformers' Trainer."""
 
+import ctypes
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,19 +26,47 @@ from clmkit.training import shared
 from clmkit.training.hub_upload import Uploads
 from clmkit.training.shared import LossHistory, check_output_dir, prepare_blocks
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
-def hardware_arguments() -> dict[str, Any]:
-    """The ``TrainingArguments`` that depend on this machine.
+
+def hardware_arguments(model: PreTrainedModel) -> dict[str, Any]:
+    """The ``TrainingArguments`` that depend on this machine; what each is worth stands in benchmarks/README.md.
+
+    Args:
+        model: The model to train.
 
     Returns:
-        ``bf16=True`` where the GPU computes in bfloat16 itself; pinned memory only where there is a GPU to copy to. All
-        else, a CPU and Apple's MPS among it, trains in float32.
+        ``bf16=True``, bfloat16 arithmetic on float32 weights, where a GPU computes in bfloat16 itself, or a CPU does
+        and the model has 50 million parameters or more: in a smaller one the arithmetic is not what takes the time.
+        Pinned memory only where there is a GPU to copy to. All else, Apple's MPS among it, trains in float32.
     """
-    cuda = torch.cuda.is_available()
-    return {
-        "bf16": cuda and torch.cuda.is_bf16_supported(including_emulation=False),
-        "dataloader_pin_memory": cuda,
-    }
+    if torch.cuda.is_available():
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return {"bf16": bf16, "use_cpu": False, "dataloader_pin_memory": True}
+    bf16 = computes_bfloat16() and model.num_parameters() >= 50_000_000
+    return {"bf16": bf16, "use_cpu": bf16, "dataloader_pin_memory": False}  # bf16 on a CPU wants to be asked for
+
+
+def computes_bfloat16() -> bool:
+    """Whether the CPU has instructions for bfloat16 (AVX512-BF16 or AMX), as far as this PyTorch can tell."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older ones
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that PyTorch frees on a CPU, to use it again in the next step.
+
+    The C library of Linux, glibc, gives large pieces back to the system as soon as they are freed. Each step of
+    training then gets its logits and gradients as new pages, which the system has to clear first. Keeping them costs
+    memory, since the process stays as large as it ever was.
+
+    Returns:
+        Whether there was something to do: there is a glibc, which agreed, and no GPU to train on.
+    """
+    if platform.libc_ver()[0] != "glibc" or torch.cuda.is_available():
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(mallopt(threshold, 2**31 - 1) for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
 
 
 class HubCallback(TrainerCallback):
@@ -118,7 +148,7 @@ def build_trainer(
 
     The guide's arguments (evaluation every epoch, weight decay 0.01, batches of 8) stay. Added: the tokenizer, which is
     saved and pushed with the model, so that the pushed model can be loaded; twenty lines of log in a run of any length;
-    a checkpoint an epoch; a collator in whose labels an eos_token counts; and
+    a checkpoint an epoch; a collator in whose labels an eos_token counts; freed memory is kept on a CPU; and
     ``model.loss_type``, from which the Trainer knows that the labels get shifted. Transformers reads it off the class's
     name, which for ``GPT2LMHeadModel`` fails (5.23): the Trainer then divides the loss of 127 predictions by 128.
 
@@ -151,10 +181,11 @@ def build_trainer(
         "save_strategy": "epoch",
         "save_total_limit": 1,
         "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
-        **hardware_arguments(),
+        **hardware_arguments(model),
         **arguments,
     }
     check_output_dir(chosen["output_dir"])
+    keep_freed_memory()
     model.loss_type = "ForCausalLM"
     return Trainer(
         model=model,
