@@ -47,11 +47,12 @@ def table(found: dict[str, dict[str, float]]) -> str:
     """The medians for one number of rows."""
     reference = found.get("guide", next(iter(found.values())))
     whole = reference["tokenize_s"] + reference["chunk_s"]
-    header = ["", "tokenize, s", "chunk, s", "both, s", "times faster", "resident, MB", "anonymous, MB"]
+    header = ["", "tokenize, s", "chunk, s", "both, s", "times faster", "again, s", "resident, MB", "anonymous, MB"]
     rows = []
     for contender, one in found.items():
         both = one["tokenize_s"] + one["chunk_s"]
         seconds = [f"{one['tokenize_s']:.2f}", f"{one['chunk_s']:.3f}", f"{both:.2f}", f"{whole / both:.1f}"]
+        seconds.append(f"{one['again_s']:.2f}" if "alone" not in contender else "")
         memory = [f"{one['resident_mb']:,.0f}", f"{one['anonymous_mb']:,.0f}"]
         data = [f"{one['lost']:,.0f}", f"{one['written_bytes_per_token']:.1f}"]
         rows.append([contender, *seconds, *memory, *data])

@@ -1,0 +1,91 @@
+"""Every contender of every benchmark still runs, and the page shows what was measured. No test asserts a time."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import generation, keras_fit, report, starting, text_to_blocks, training
+from benchmarks.common import QUIET, RESULTS, format_table, medians, take_turns
+from benchmarks.keras_fit_contender import Job
+from benchmarks.text_to_blocks_contender import CHUNK
+from benchmarks.training_contender import CONTENDERS
+from clmkit.tracks import BUNDLED
+from tests.kernels import keras_python
+
+
+def test_every_way_from_text_to_blocks_runs_and_keeps_what_it_should(tmp_path: Path) -> None:
+    command = partial(
+        text_to_blocks.contender_command,
+        data=text_to_blocks.prepare(tmp_path, rows=300, times=1),
+        vocabulary=str(BUNDLED / "tiny_gpt2"),
+    )
+    names = [name for name in CHUNK if "num_proc" not in name]
+    found = medians(take_turns(names, command, 1, QUIET))
+    tokens = {name: one["tokens"] + one["lost"] for name, one in found.items()}
+    assert len(set(tokens.values())) == 1, tokens
+    assert found["clmkit"]["lost"] < 128
+    assert text_to_blocks.table(found).count("\n") == len(names) + 1
+
+
+def test_every_way_of_training_runs_and_ends_at_the_same_loss(tmp_path: Path) -> None:
+    model = training.MODELS["tiny"]._replace(steps=4, warmup=1)
+    command = partial(training.contender_command, job=training.make_job("tiny", model, tmp_path))
+    names = [name for name in CONTENDERS if "compiled" not in name]
+    found = medians(take_turns(names, command, 1, QUIET))
+    losses = [one["eval_loss"] for one in found.values()]
+    assert max(losses) < 1.02 * min(losses)
+    assert "| clmkit, bfloat16 " in training.table(found)
+
+
+def test_every_way_of_generating_gives_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "can_compile", lambda: False)  # half a minute, to no other result
+    found = generation.measure(new_tokens=5, repeats=1)
+    assert found["same_texts"] == generation.PROMPTS
+    assert generation.table(found).count("\n") == len(found["medians"]) + 1
+
+
+@pytest.mark.parametrize("train", ["guide", "tf_keras", "keras_hub", "trainer"])
+def test_every_way_of_fitting_runs(tmp_path: Path, train: str) -> None:
+    contender = next(one for one in keras_fit.CONTENDERS if one.train == train)
+    python = keras_python() if contender.kernel == "keras" else keras_fit.sys.executable
+    model, blocks = keras_fit.prepare("tiny", tmp_path, 3 * keras_fit.BATCH_SIZE)
+    measured = keras_fit.measure(python, contender, Job(model, blocks, keras_fit.BATCH_SIZE, 3e-3, 1))
+    assert 4 < measured["loss"] < 7
+    assert len(measured["steps_s"]) == 2
+
+
+def test_a_notebooks_start_is_measured_up_to_its_first_output() -> None:
+    path = starting.NOTEBOOKS / "05_chunk.ipynb"
+    measured = starting.time_notebook(path)
+    assert 0 < measured["kernel_s"] < measured["first_output_s"]
+    assert "torch" in starting.import_seconds(path)
+
+
+def test_a_table_lines_up_and_is_markdown() -> None:
+    lines = format_table(["", "s"], [["guide", "12.5"], ["a", "3"]]).splitlines()
+    assert lines == ["|       |    s |", "| ----- | ---: |", "| guide | 12.5 |", "| a     |    3 |"]
+
+
+@pytest.mark.parametrize("name", list(report.SECTIONS))
+def test_the_page_shows_the_results_that_are_committed(name: str) -> None:
+    page = (report.FOLDER / "README.md").read_text(encoding="utf-8")
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    assert report.section_text(name, result) in page, "python -m benchmarks.report"
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?", result["commit"])
+
+
+def test_every_picture_is_drawn_from_the_results(tmp_path: Path) -> None:
+    for name, section in report.SECTIONS.items():
+        result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        report.draw(section.bars(result), section, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_without_the_section_is_refused() -> None:
+    result = json.loads((RESULTS / "generation.json").read_text(encoding="utf-8"))
+    with pytest.raises(ValueError, match="0 sections between <!-- generation -->"):
+        report.fill("no marks", "generation", result)
