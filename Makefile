@@ -10,7 +10,6 @@ KERNEL := $(VENV)/share/jupyter/kernels/clmkit-keras/kernel.json
 sums = $(shell cksum < $(1) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
-HEADLESS := TQDM_DISABLE=1 HF_DATASETS_DISABLE_PROGRESS_BARS=1 HF_HUB_DISABLE_PROGRESS_BARS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup course test lab doctor bench format notebooks lock tiny-model clean
@@ -59,8 +58,8 @@ test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy 
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
-bench: setup ## measure everything in benchmarks/ (half an hour); tables on the screen, every turn in build/benchmarks/
-	@for script in text_to_blocks training generation keras_fit; do $(PY) -m benchmarks.$$script || exit 1; done
+bench: setup ## measure everything in benchmarks/ (most of an hour), and write the tables and pictures of its README
+	@for script in text_to_blocks training generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
 
 format: setup ## let ruff format and mend the code
 	@$(VENV)/bin/ruff check --quiet --fix .

@@ -33,7 +33,7 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "tiny": Model("The bundled tiny GPT-2", 3e-3, warmup=10, steps=60, repeats=5),
+    "tiny": Model("The bundled tiny GPT-2", 3e-3, warmup=10, steps=60, repeats=3),
     "distilgpt2": Model("DistilGPT2's shape, random weights, random tokens", 2e-5, warmup=1, steps=4, repeats=2),
 }
 
@@ -83,7 +83,7 @@ def tables(result: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
-    parser.add_argument("--repeats", type=int, help="turns of each contender (default: 5 of tiny, 2 of distilgpt2)")
+    parser.add_argument("--repeats", type=int, help="turns of each contender (default: 3 of tiny, 2 of distilgpt2)")
     parser.add_argument("--steps", type=int, help="steps in all (default: 60 of tiny, 4 of distilgpt2)")
     parser.add_argument("--output", type=Path, default=RESULTS / "training.json")
     chosen = parser.parse_args()

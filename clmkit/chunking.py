@@ -79,8 +79,8 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     column = dataset.with_format("arrow")[:].column("input_ids")
     blocks = _cut([rows.flatten() for rows in column.chunks], block_size)
     info = DatasetInfo(description=dataset.info.description, features=INPUT_IDS)
-    # Without a fingerprint, Dataset would read all tokens to make one. This one is the same for the same tokens, so
-    # that what is mapped over the blocks is found again. (_fingerprint is private to datasets; a test names it.)
+    # Without a fingerprint, Dataset would read all tokens to make one. This one is the same for the same tokens and
+    # block_size, in any process. (_fingerprint is private to datasets; a test names it.)
     fingerprint = Hasher.hash(("clmkit.chunk", dataset._fingerprint, block_size))
     table = pa.table({"input_ids": blocks}, schema=INPUT_IDS.arrow_schema)
     return Dataset(table, info=info, fingerprint=fingerprint)

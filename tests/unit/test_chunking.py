@@ -110,7 +110,7 @@ def test_on_disk_a_token_takes_four_bytes(tmp_path: Path) -> None:
     assert 4 <= size / 128_000 < 4.1
 
 
-def test_the_same_tokens_give_the_same_fingerprint_so_that_what_is_mapped_is_found_again(tokens: Dataset) -> None:
+def test_the_same_tokens_give_the_same_fingerprint(tokens: Dataset) -> None:
     assert chunk(tokens, 16)._fingerprint == chunk(tokens, 16)._fingerprint != chunk(tokens, 8)._fingerprint
     assert chunk(tokens.select([0, 1]), 8)._fingerprint != chunk(tokens, 8)._fingerprint
 

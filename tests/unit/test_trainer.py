@@ -1,6 +1,8 @@
 import dataclasses
 import logging
 import math
+import platform
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +13,11 @@ from datasets import Dataset, DatasetDict
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
     TrainingArguments,
+    set_seed,
 )
 
 from clmkit.evaluation import score
@@ -27,9 +31,11 @@ from clmkit.training.trainer import (
     find_or_train,
     hardware_arguments,
     hyperparameters,
+    keep_freed_memory,
     loss_history,
 )
 from tests.fake_hub import TOKEN, FakeHub
+from tests.kernels import run
 
 
 @pytest.fixture
@@ -44,19 +50,85 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return AutoModelForCausalLM.from_pretrained(folder).state_dict()
 
 
-def test_a_cpu_trains_in_float32_without_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert hardware_arguments() == {"bf16": False, "dataloader_pin_memory": False}
+
+
+LARGE = SimpleNamespace(num_parameters=lambda: 82_000_000)  # all that is asked of the model
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", None])
+def test_a_cpu_trains_a_large_model_in_bfloat16_where_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, model: GPT2LMHeadModel, instructions: str | None
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True, "avx512_f": True}, raising=False)
+    native = instructions is not None
+    assert hardware_arguments(LARGE) == {"bf16": native, "use_cpu": native, "dataloader_pin_memory": False}
+    assert hardware_arguments(model) == {"bf16": False, "use_cpu": False, "dataloader_pin_memory": False}
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_a_pytorch_that_does_not_know_the_cpu_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert hardware_arguments(LARGE)["bf16"] is False
 
 
 @pytest.mark.parametrize("native", [True, False])
 def test_a_gpu_trains_in_bfloat16_only_where_it_computes_in_it_itself(
-    monkeypatch: pytest.MonkeyPatch, native: bool
+    monkeypatch: pytest.MonkeyPatch, model: GPT2LMHeadModel, native: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     # An old GPU emulates bfloat16, and says that it supports it unless it is asked not to count that.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
-    assert hardware_arguments() == {"bf16": native, "dataloader_pin_memory": True}
+    assert hardware_arguments(model) == {"bf16": native, "use_cpu": False, "dataloader_pin_memory": True}
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_training_in_bfloat16_on_a_cpu_comes_out_near_float32(
+    quick: Track, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, small_config: GPT2Config, tmp_path: Path
+) -> None:
+    losses = []
+    for bf16 in (False, True):
+        set_seed(0)
+        how = {"output_dir": str(tmp_path), "max_steps": 5, "save_strategy": "no", "disable_tqdm": True}
+        trainer = build_trainer(quick, GPT2LMHeadModel(small_config), blocks, tokenizer, bf16=bf16, use_cpu=bf16, **how)
+        trainer.train()
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+FREED = """
+import resource, sys, torch
+from clmkit.training.trainer import keep_freed_memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+kept = sys.argv[1] == "keep" and keep_freed_memory()
+before = faults()
+for _ in range(20):
+    torch.ones(16 * 2**20)  # 64 MB, freed at once
+print(kept, faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back that eagerly")
+def test_freed_memory_is_kept() -> None:
+    runs = [run(sys.executable, "-c", FREED, word, CUDA_VISIBLE_DEVICES="") for word in ("give back", "keep")]
+    (_, fresh_pages), (kept, fewer_pages) = (done.stdout.split() for done in runs)
+    assert kept == "True"
+    assert int(fresh_pages) > 5 * int(fewer_pages)
+
+
+def test_memory_is_left_alone_without_glibc_and_where_a_gpu_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert keep_freed_memory() is False
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert keep_freed_memory() is False
 
 
 def test_build_trainer_takes_the_guides_arguments_and_the_tracks(
