@@ -19,8 +19,13 @@ from traitlets.config import Config
 
 from clmkit.kernels import KERAS_KERNEL
 
-# Set before a kernel starts: a run that nobody watches draws no progress bars into its notebooks.
-HEADLESS = {"TQDM_DISABLE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+# Set before a kernel starts: a run that nobody watches draws no progress bars and no controls into its notebooks.
+HEADLESS = {
+    "CLMKIT_WIDGETS": "0",
+    "TQDM_DISABLE": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 
 # Encrypts what passes between the runner and a kernel, which would otherwise print a warning that it is not.
 KERNEL = Config(KernelManager={"transport_encryption": "auto"}) if zmq.has("curve") else Config()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import Image, display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -27,12 +28,16 @@ BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (
 PNG: dict[str, Any] = {"format": "png", "dpi": 144, "facecolor": "white"}
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Display a figure as a PNG with a text for who can't see it; the figure's background is white in any theme."""
+def render(figure: Figure, alt: str) -> Image:
+    """A figure as a PNG with a text for who can't see it; the figure's background is white in any theme."""
     buffer = io.BytesIO()
     figure.savefig(buffer, **PNG)
-    width = int(figure.get_figwidth() * 96)
-    display(Image(buffer.getvalue(), width=width, alt=alt))
+    return Image(buffer.getvalue(), width=int(figure.get_figwidth() * 96), alt=alt)
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure; see ``render``."""
+    display(render(figure, alt))
 
 
 def plot_lengths(lengths: Sequence[int], block_size: int) -> None:
@@ -98,47 +103,57 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
     show(figure, alt)
 
 
-def plot_losses(history: "LossHistory") -> None:
-    """Draw the loss curves of training and evaluation.
-
-    Args:
-        history: Steps and mean losses per token in nats, as ``loss_history`` gives them.
-    """
-    show(*_draw_losses(history))
-
-
 def save_losses(history: "LossHistory", path: Path) -> str:
-    """Save the picture that ``plot_losses`` shows.
+    """Save a picture of the loss curves of training and evaluation.
 
     Args:
-        history: As for ``plot_losses``.
+        history: Steps and mean losses per token in nats.
         path: Where to; the file is a PNG.
 
     Returns:
         What the picture shows, for who can't see it.
     """
-    figure, alt = _draw_losses(history)
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    alt = _fill_with_losses(figure.add_subplot(), history)
     # Without the version of the library that wrote it, the same losses are the same file, and no new commit.
     figure.savefig(path, **PNG, metadata={"Software": None})
     return alt
 
 
-def _draw_losses(history: "LossHistory") -> tuple[Figure, str]:
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    axes = figure.add_subplot()
+def _fill_with_losses(axes: Axes, history: "LossHistory") -> str:
+    """Draw the curves; return what they show."""
     for points, label, style in ((history.train, "training", "-"), (history.test, "evaluation", "--")):
         colour = BLUE if label == "training" else ORANGE
-        steps, losses = zip(*points, strict=True)
+        steps, losses = [step for step, _ in points], [loss for _, loss in points]
         axes.plot(steps, losses, style, color=colour, marker="o", markersize=4, label=label)
     axes.set(title="Loss while training", xlabel="step", ylabel="mean loss per token (nats)")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    alt = (
-        f"Line chart of the loss by step: training falls from {history.train[0][1]:.2f} to {history.train[-1][1]:.2f}, "
-        f"evaluation from {history.test[0][1]:.2f} to {history.test[-1][1]:.2f}."
-    )
-    return figure, alt
+    named = {"training": history.train, "evaluation": history.test}
+    falls = [f"{name} from {points[0][1]:.2f} to {points[-1][1]:.2f}" for name, points in named.items() if points]
+    return "Line chart of the loss by step: " + ", ".join(falls) + "."
+
+
+def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]], status: str) -> Image:
+    """Draw a run of training as far as it has come: the losses, and beside them the learning rate.
+
+    Args:
+        history: Steps and mean losses per token in nats; there may be no evaluation yet.
+        learning_rates: Steps, and the learning rate at each.
+        status: A line above the picture: how far the run is, and how fast.
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2, 1])
+    alt = _fill_with_losses(left, history)
+    right.plot([step for step, _ in learning_rates], [rate for _, rate in learning_rates], color=GREEN, marker="o")
+    right.set(title="Learning rate", xlabel="step", ylabel="learning rate")
+    right.set_xlim(left=0)
+    right.set_ylim(bottom=0)
+    right.grid(alpha=0.3)
+    figure.suptitle(status)
+    first, last = learning_rates[0][1], learning_rates[-1][1]
+    return render(figure, f"{status}. {alt} Beside it the learning rate, from {first:.1e} to {last:.1e}.")
 
 
 def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None:

@@ -16,8 +16,9 @@ DATA_REVISIONS = ("main", "refs/convert/parquet")
 DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
 
-# Measured in fp32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape.
-CPU_TOKENS_PER_SECOND = {"quick": 7000, "full": 370}
+# Measured in float32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape. A CPU with
+# bfloat16 is faster (benchmarks/README.md).
+CPU_TOKENS_PER_SECOND = {"quick": 9000, "full": 290}
 ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 
 

@@ -14,6 +14,7 @@ os.environ |= {
     "HF_HOME": str(CACHE),
     "KERAS_HOME": str(CACHE / "keras"),
     "HF_ENDPOINT": "http://127.0.0.1:9",  # the discard port: nothing can leave this machine
+    "CLMKIT_WIDGETS": "0",
     "TQDM_DISABLE": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -75,6 +75,20 @@ def test_the_recorded_losses_make_up_those_of_fit(side: Side, blocks: DatasetDic
     assert losses.history.test[-1] == (44, run.history["val_loss"][-1])
 
 
+def test_a_run_is_drawn_with_its_learning_rate(
+    side: Side, blocks: DatasetDict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("clmkit.training.live.display", lambda picture, display_id: shown.append(picture))
+    train, test = blocks["train"].select(range(20)), blocks["test"].select(range(8))
+    losses = side.module.LossCallback(tokens_per_step=128)
+    side.fit(side.model, train, test, batch_size=1, learning_rate=1e-2, epochs=1, callbacks=[losses])
+    (picture,) = shown
+    assert picture.alt.startswith("Step 20 of 20, ")
+    assert f"evaluation from {losses.history.test[0][1]:.2f}" in picture.alt
+    assert "the learning rate, from 9.5e-03 to 0.0e+00" in picture.alt
+
+
 def test_a_model_is_uploaded_while_it_trains(
     side: Side,
     blocks: DatasetDict,

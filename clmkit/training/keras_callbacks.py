@@ -12,6 +12,7 @@ from typing import Any, Literal
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.training.hub_upload import Uploads
+from clmkit.training.live import LivePlot
 from clmkit.training.shared import LossHistory, check_output_dir
 
 Logs = Mapping[str, float] | None
@@ -23,7 +24,7 @@ def fit_verbose() -> Literal["auto", 2]:
 
 
 class LossRecorder:
-    """Records the loss over the course of ``fit``, as the Trainer's log does, for ``plot_losses``.
+    """Records the loss over the course of ``fit``, as the Trainer's log does.
 
     Keras gives a callback the mean loss since the epoch's beginning. The mean over each stretch of steps, which shows
     how the loss falls, is the difference of two such sums.
@@ -33,14 +34,24 @@ class LossRecorder:
     """
 
     params: dict[str, Any]  # Keras sets it: epochs, and steps in an epoch
+    model: Any  # Keras sets it
 
-    def __init__(self) -> None:
+    def __init__(self, tokens_per_step: int | None = None) -> None:
+        """Make a recorder.
+
+        Args:
+            tokens_per_step: Tokens in a batch. With it the run is drawn while it goes on (``LivePlot``), for which the
+                speed is known then.
+        """
         super().__init__()
+        self.tokens_per_step = tokens_per_step
         self.history = LossHistory([], [])
 
     def on_train_begin(self, logs: Logs = None) -> None:
         """Begin anew."""
-        self.history = LossHistory([], [])
+        self.history, self._learning_rates = LossHistory([], []), list[tuple[int, float]]()
+        steps = self.params["epochs"] * self.params["steps"]
+        self._plot = LivePlot(steps, self.tokens_per_step) if self.tokens_per_step else None
         self._epoch, self._seen = 0, 0
         self._summed, self._stretch = 0.0, max(1, self.params["epochs"] * self.params["steps"] // 20)
 
@@ -53,12 +64,29 @@ class LossRecorder:
             mean = (summed - self._summed) / (steps - self._seen)
             self.history.train.append((self._epoch * self.params["steps"] + steps, mean))
             self._summed, self._seen = summed, steps
+            self._draw()
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Take the evaluation's loss."""
         self._epoch, self._seen, self._summed = epoch + 1, 0, 0.0
         if logs and "val_loss" in logs:
             self.history.test.append((self._epoch * self.params["steps"], logs["val_loss"]))
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        """Draw the whole run."""
+        self._draw(last=True)
+
+    def _draw(self, *, last: bool = False) -> None:
+        if self._plot and self.history.train:
+            step = self.history.train[-1][0]
+            self._learning_rates.append((step, learning_rate(self.model.optimizer)))
+            self._plot.update(step, self.history, self._learning_rates, last=last)
+
+
+def learning_rate(optimizer: Any) -> float:
+    """The learning rate at this step, of an optimizer of either Keras, with or without a schedule."""
+    rate = optimizer.learning_rate
+    return float(rate(optimizer.iterations) if callable(rate) else rate)
 
 
 class HubUpload:

@@ -24,6 +24,7 @@ from clmkit.download import download_model
 from clmkit.tracks import Track
 from clmkit.training import shared
 from clmkit.training.hub_upload import Uploads
+from clmkit.training.live import LivePlot
 from clmkit.training.shared import LossHistory, check_output_dir, prepare_blocks
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
@@ -119,6 +120,35 @@ class HubCallback(TrainerCallback):
             objects["model"].save_pretrained(unfinished)
             objects["processing_class"].save_pretrained(unfinished)
         self.uploads.start(message, state.global_step)
+
+
+class LivePlotCallback(TrainerCallback):
+    """Draws the run while the Trainer trains, as often as it logs; see ``LivePlot``."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Begin to count the time."""
+        block_size = len(objects["train_dataloader"].dataset[0]["input_ids"])
+        blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self.plot = LivePlot(state.max_steps, blocks * block_size)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
+        """Draw what was logged so far."""
+        self._draw(state)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Draw the whole run."""
+        self._draw(state, last=True)
+
+    def _draw(self, state: TrainerState, *, last: bool = False) -> None:
+        rates = [
+            (int(entry["step"]), entry["learning_rate"]) for entry in state.log_history if "learning_rate" in entry
+        ]
+        if state.is_world_process_zero:
+            self.plot.update(state.global_step, loss_history(state.log_history), rates, last=last)
 
 
 def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:

@@ -17,10 +17,10 @@ from clmkit.course import run_course
 from clmkit.eli5 import join_answers, load_eli5, split_rows
 from clmkit.evaluation import TokenAccuracy, perplexity
 from clmkit.kernels import KERNEL_NAMES, use_kernel
-from clmkit.plots import plot_losses
+from clmkit.plots import plot_lengths
 from clmkit.tokenization import count_tokens
 from clmkit.tracks import BUNDLED, Track, choose_track, has_gpu
-from clmkit.training.shared import LossHistory, precision_policy, prepare_blocks
+from clmkit.training.shared import precision_policy, prepare_blocks
 
 SHARED = ("tracks", "eli5", "tokenization", "chunking", "evaluation", "hub", "plots", "doctor", "course")
 SHARED += ("kernels", "download", "training.shared", "training.hub_upload", "training.model_card")
@@ -88,7 +88,7 @@ def test_measures_and_plots_work(capsys: pytest.CaptureFixture[str], monkeypatch
     assert TokenAccuracy().compute(predictions=[[2, 0]], references=[[1, 2]]) == {"token_accuracy": 1.0}
     shown: list[object] = []
     monkeypatch.setattr("clmkit.plots.display", shown.append)
-    plot_losses(LossHistory([(1, 3.0), (2, 2.0)], [(2, 2.5)]))
+    plot_lengths([100, 200], block_size=128)
     assert len(shown) == 1
 
 

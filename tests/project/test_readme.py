@@ -15,7 +15,7 @@ from tests.kernels import keras_python
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "clmkit" / "bundled" / "README.md"]
+PAGES = [ROOT / "README.md", ROOT / "clmkit" / "bundled" / "README.md", ROOT / "benchmarks" / "README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

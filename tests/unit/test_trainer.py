@@ -109,8 +109,8 @@ def faults():
 
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 before = faults()
-for _ in range(20):
-    torch.ones(16 * 2**20)  # 64 MB, freed at once
+for _ in range(60):
+    torch.ones(10 * 2**20)  # 40 MB, freed at once
 print(kept, faults() - before)
 """
 

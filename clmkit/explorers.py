@@ -1,0 +1,162 @@
+"""Things to try in a notebook: type or slide, and see at once what a tokenizer or a block size does."""
+
+import html
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from IPython.display import display
+from ipywidgets import Checkbox, IntSlider, Layout, Textarea, VBox, Widget, interactive_output
+
+from clmkit.plots import plot_blocks
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+# Pale colours of one lightness: black text has a contrast of 10 to 1 or more on each, and neighbours differ in shape
+# too, by their borders, so that nothing hangs on telling the colours apart.
+TOKEN_COLOURS = ("#cfe8f7", "#f7e3b5", "#cdeedd", "#f5d5e4")
+
+# How byte-level BPE writes a byte as a character: as itself if it is printable, else as one from 256 on.
+_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + n): byte for n, byte in enumerate(_OTHERS)}
+
+
+def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
+    """Show controls, and what a function displays for their values, anew whenever one is changed.
+
+    Where nobody is there to touch them (``CLMKIT_WIDGETS=0``, which runs of whole notebooks set), it is displayed once,
+    for the values that the controls begin with.
+
+    Args:
+        draw: Displays something; its arguments have the names of the controls.
+        controls: ipywidgets with a value.
+    """
+    if os.environ.get("CLMKIT_WIDGETS") == "0":
+        draw(**{name: control.value for name, control in controls.items()})
+    else:
+        display(VBox([*controls.values(), interactive_output(draw, controls)]))
+
+
+class Token(NamedTuple):
+    """One token of a text."""
+
+    id: int
+    bytes: bytes
+    special: bool
+
+    @property
+    def text(self) -> str:
+        """The text, or the bytes in hexadecimal where they are only part of a character."""
+        try:
+            return self.bytes.decode()
+        except UnicodeDecodeError:
+            return self.bytes.hex(" ")
+
+
+def split_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[Token]:
+    """Cut a text into tokens.
+
+    Args:
+        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
+        text: Any text; a special token may stand in it.
+
+    Returns:
+        The tokens. The bytes of all of them are those of the text.
+
+    Raises:
+        ValueError: If the tokenizer is of another kind.
+    """
+    found = []
+    for token_id in tokenizer(text, verbose=False)["input_ids"]:
+        name, special = str(tokenizer.convert_ids_to_tokens(token_id)), token_id in tokenizer.all_special_ids
+        if not special and not set(name) <= BYTES.keys():
+            raise ValueError(f"token {name!r} is not written in bytes: the inspector is for byte-level BPE, as GPT-2's")
+        found.append(Token(token_id, name.encode() if special else bytes(BYTES[sign] for sign in name), special))
+    return found
+
+
+def _token_html(number: int, token: Token) -> str:
+    """A token as a small card: text, id, number of bytes."""
+    colour = TOKEN_COLOURS[number % len(TOKEN_COLOURS)]
+    border = "2px dashed #000" if token.special else "1px solid #555"
+    style = f"background:{colour};color:#000;border:{border};border-radius:3px;padding:1px 4px;margin:2px"
+    shown = html.escape(token.text).replace(" ", "␣").replace("\n", "⏎")
+    size = f"{len(token.bytes)} byte{'s' * (len(token.bytes) != 1)}"
+    return (
+        f'<span style="display:inline-block;text-align:center;{style}"><bdi>{shown}</bdi><br>'
+        f"<small>{token.id}<br>{size}</small></span>"
+    )
+
+
+def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
+    """Display the tokens of a text side by side, each with its id and its number of bytes; special ones are dashed.
+
+    Args:
+        tokenizer: As for ``split_tokens``.
+        text: As for ``split_tokens``.
+
+    Raises:
+        ValueError: As ``split_tokens``.
+    """
+    tokens = split_tokens(tokenizer, text)
+    size = sum(len(token.bytes) for token in tokens)
+    summary = f"{len(text)} characters, {size} bytes, {len(tokens)} tokens"
+    cards = "".join(_token_html(number, token) for number, token in enumerate(tokens))
+    plain = " ".join(f"{token.text!r}:{token.id}{'*' * token.special}" for token in tokens)
+    both = {"text/html": f'<div dir="auto">{cards}</div><p>{summary}</p>', "text/plain": f"{plain}\n{summary}"}
+    display(both, raw=True)
+
+
+def inspect_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
+    """Type a text and see its tokens (the guide's step "Preprocess", looked at closely).
+
+    Args:
+        tokenizer: As for ``split_tokens``.
+        text: What to begin with.
+
+    Raises:
+        ValueError: As ``split_tokens``.
+    """
+    box = Textarea(text, description="Text", continuous_update=True, layout=Layout(width="95%", height="4em"))
+    explore(lambda text: show_tokens(tokenizer, text), {"text": box})
+
+
+def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> None:
+    """Display how documents fall into blocks, and say what is left over and how many blocks cross a border.
+
+    Args:
+        lengths: Tokens in each document.
+        block_size: Tokens in a block.
+        end_token: Whether each document is one token longer, by an eos_token.
+    """
+    lengths = [length + end_token for length in lengths]
+    blocks, left_over = divmod(sum(lengths), block_size)
+    ends = {sum(lengths[: number + 1]) for number in range(len(lengths) - 1)}
+    crossing = sum(any(start < end < start + block_size for end in ends) for start in _starts(blocks, block_size))
+    plot_blocks(lengths, block_size)
+    print(
+        f"{blocks} blocks of {block_size}, {left_over} tokens left over; {crossing} blocks hold parts of several texts"
+    )
+
+
+def _starts(blocks: int, block_size: int) -> range:
+    return range(0, blocks * block_size, block_size)
+
+
+def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
+    """Move the block size, and see how documents fall into blocks.
+
+    Args:
+        documents: A few rows of ``input_ids``, as ``tokenize`` gives them.
+        block_size: What to begin with, in tokens.
+    """
+    lengths = [len(ids) for ids in documents["input_ids"]]
+    wide: dict[str, Any] = {"style": {"description_width": "8em"}, "layout": Layout(width="95%")}
+    controls: dict[str, Widget] = {
+        "block_size": IntSlider(block_size, 16, 512, 16, description="block_size", continuous_update=False, **wide),
+        "end_token": Checkbox(False, description="end each document with eos_token", indent=False),
+    }
+    explore(lambda **values: show_blocks(lengths, **values), controls)
