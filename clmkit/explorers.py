@@ -137,9 +137,7 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
     ends = {sum(lengths[: number + 1]) for number in range(len(lengths) - 1)}
     crossing = sum(any(start < end < start + block_size for end in ends) for start in _starts(blocks, block_size))
     plot_blocks(lengths, block_size)
-    print(
-        f"{blocks} blocks of {block_size}, {left_over} tokens left over; {crossing} blocks hold parts of several texts"
-    )
+    print(f"{blocks} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them")
 
 
 def _starts(blocks: int, block_size: int) -> range:

@@ -108,7 +108,7 @@ def test_moving_the_block_size_draws_the_blocks_anew(
 @pytest.mark.usefixtures("_nobody_there")
 def test_blocks_that_cross_a_border_are_counted(capsys: pytest.CaptureFixture[str], shown: list[Any]) -> None:
     explore_blocks(Dataset.from_dict({"input_ids": [[0] * 16, [0] * 8, [0] * 30]}), block_size=16)
-    assert "3 blocks of 16, 6 tokens left over; 1 blocks hold parts of several texts" in capsys.readouterr().out
+    assert "3 blocks of 16, 6 tokens left over; several texts in 1 of them" in capsys.readouterr().out
     assert len(shown) == 1
 
 
