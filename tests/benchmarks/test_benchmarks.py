@@ -1,4 +1,4 @@
-"""Every contender of every benchmark still runs, and the page shows what was measured. No test asserts a time."""
+"""The contenders of every benchmark still run, and the page shows what was measured. No test asserts a time."""
 
 import json
 import re
