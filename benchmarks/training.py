@@ -13,28 +13,16 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks import keras_fit
 from benchmarks.common import QUIET, RESULTS, can_compile, facts, format_table, medians, take_turns, write_json
-from benchmarks.keras_fit import prepare
 from benchmarks.training_contender import BATCH_SIZE, CONTENDERS
 
 TEST_BLOCKS = 16
-
-
-class Model(NamedTuple):
-    """What is trained, for how long."""
-
-    title: str
-    learning_rate: float
-    warmup: int
-    steps: int
-    repeats: int
-
-
 MODELS = {
-    "tiny": Model("The bundled tiny GPT-2", 3e-3, warmup=10, steps=60, repeats=3),
-    "distilgpt2": Model("DistilGPT2's shape, random weights, random tokens", 2e-5, warmup=1, steps=4, repeats=2),
+    "tiny": keras_fit.MODELS["tiny"]._replace(warmup=10, steps=60, repeats=3),
+    "distilgpt2": keras_fit.MODELS["distilgpt2"]._replace(warmup=1, steps=4, repeats=2),
 }
 
 
@@ -42,12 +30,12 @@ def contender_command(contender: str, job: dict[str, Any]) -> list[str]:
     return [sys.executable, "-m", "benchmarks.training_contender", contender, json.dumps(job)]
 
 
-def make_job(name: str, model: Model, folder: Path) -> dict[str, Any]:
+def make_job(name: str, model: keras_fit.Model, folder: Path) -> dict[str, Any]:
     """What the contenders of one model are told."""
     from datasets import DatasetDict, load_from_disk
 
     needed = model.steps * BATCH_SIZE
-    weights, saved = prepare(name, folder, needed + TEST_BLOCKS)
+    weights, saved = keras_fit.prepare(name, folder, needed + TEST_BLOCKS)
     rows = load_from_disk(saved).select_columns("input_ids")
     blocks = DatasetDict(train=rows.select(range(needed)), test=rows.select(range(needed, needed + TEST_BLOCKS)))
     blocks.save_to_disk(folder / f"{name}-sides")

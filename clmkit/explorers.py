@@ -3,6 +3,7 @@
 import html
 import os
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.display import display
@@ -134,14 +135,10 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
     """
     lengths = [length + end_token for length in lengths]
     blocks, left_over = divmod(sum(lengths), block_size)
-    ends = {sum(lengths[: number + 1]) for number in range(len(lengths) - 1)}
-    crossing = sum(any(start < end < start + block_size for end in ends) for start in _starts(blocks, block_size))
+    # A border inside a block; one that falls on a block's edge crosses nothing.
+    crossing = len({end // block_size for end in accumulate(lengths[:-1]) if end % block_size} - {blocks})
     plot_blocks(lengths, block_size)
     print(f"{blocks} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them")
-
-
-def _starts(blocks: int, block_size: int) -> range:
-    return range(0, blocks * block_size, block_size)
 
 
 def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:

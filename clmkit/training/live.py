@@ -18,14 +18,15 @@ class LivePlot:
     watches (``CLMKIT_WIDGETS=0``) draws it once, at its end.
     """
 
-    def __init__(self, steps: int, tokens_per_step: int) -> None:
+    def __init__(self, steps: int, tokens_per_step: int, done: int = 0) -> None:
         """Begin to count the time.
 
         Args:
             steps: Optimizer steps in the whole run.
             tokens_per_step: Tokens that one of them trains on.
+            done: Steps that an earlier part of a resumed run took, of which the time is not known.
         """
-        self.steps, self.tokens_per_step = steps, tokens_per_step
+        self.steps, self.tokens_per_step, self.done = steps, tokens_per_step, done
         self._start, self._drawn = time.perf_counter(), 0.0
         self._watched = os.environ.get("CLMKIT_WIDGETS") != "0"
         self._place: Any = None  # IPython's handle of what was displayed
@@ -53,6 +54,7 @@ class LivePlot:
         self._drawn = time.perf_counter()
 
     def _status(self, step: int, seconds: float, last: bool) -> str:
-        left = seconds / step * (self.steps - step)
+        steps = max(step - self.done, 1)
+        left = seconds / steps * (self.steps - step)
         time_text = f"{seconds:,.0f} s in all" if last else f"about {left:,.0f} s left"
-        return f"Step {step} of {self.steps}, {step * self.tokens_per_step / seconds:,.0f} tokens/s, {time_text}"
+        return f"Step {step} of {self.steps}, {steps * self.tokens_per_step / seconds:,.0f} tokens/s, {time_text}"

@@ -131,7 +131,7 @@ class LivePlotCallback(TrainerCallback):
         """Begin to count the time."""
         block_size = len(objects["train_dataloader"].dataset[0]["input_ids"])
         blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        self.plot = LivePlot(state.max_steps, blocks * block_size)
+        self.plot = LivePlot(state.max_steps, blocks * block_size, done=state.global_step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """Draw what was logged so far."""

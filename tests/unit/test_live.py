@@ -78,6 +78,13 @@ def test_the_last_picture_is_drawn_in_any_case(
     assert place.places == 1
 
 
+def test_a_resumed_runs_speed_counts_what_this_part_did(place: Place, clock: list[float]) -> None:
+    plot = LivePlot(steps=20, tokens_per_step=1024, done=10)
+    clock[0] = 102.0
+    plot.update(15, HISTORY, RATES, last=True)
+    assert place.pictures[0].alt.startswith("Step 15 of 20, 2,560 tokens/s, ")
+
+
 def test_nothing_is_drawn_before_there_is_a_loss(place: Place, clock: list[float]) -> None:
     plot = LivePlot(steps=10, tokens_per_step=100)
     clock[0] = 110.0
