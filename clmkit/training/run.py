@@ -29,7 +29,7 @@ from clmkit.generation import generate_texts
 from clmkit.hub_client import is_disk_full
 from clmkit.tracks import Track, has_gpu
 from clmkit.training.checkpoints import last_whole, step_of
-from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
+from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream, read_held_out
 from clmkit.training.guard import STREAM_STATE, Guard
 from clmkit.training.hub_upload import push_model
 from clmkit.training.model_card import write_card
@@ -227,7 +227,7 @@ def _finished_record(folder: str | Path) -> dict[str, Any]:
 
 def _held_out(options: RunOptions, tokenizer: PreTrainedTokenizerBase, folder: Path, fingerprint: str) -> Dataset:
     if options.streaming:
-        return Dataset.from_parquet(str(folder / HELD_OUT), keep_in_memory=True)
+        return read_held_out(folder)
     context = AutoConfig.from_pretrained(folder).max_position_embeddings
     prepared = prepare_rows(choose_run(options), options, tokenizer, context)
     if prepared.fingerprint != fingerprint:

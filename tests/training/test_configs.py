@@ -1,5 +1,6 @@
 """The configuration files for accelerate, as far as a machine without GPUs can use them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,9 +10,12 @@ from typing import Any
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 
 from clmkit.training.command import parse_training
-from tests.training.launch import free_port, record
+from tests.training import jobs
+from tests.training.launch import free_port, record, run
 from tests.training.test_survival import same_weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -19,10 +23,9 @@ Words = Callable[..., list[str]]
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 
 
-def launch(config: str, *how: str, words: list[str], script: Path | None = None) -> "subprocess.Popen[str]":
-    what = [str(script)] if script else ["-m", "clmkit", "train"]
+def launch(config: str, *how: str, words: list[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*ACCELERATE, str(CONFIGS / config), *how, *what, *words],
+        [*ACCELERATE, str(CONFIGS / config), *how, "-m", "clmkit", "train", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -76,36 +79,24 @@ def test_two_machines(words_of: Words, tmp_path: Path) -> None:
     assert record(tmp_path / "out")["processes"] == 2
 
 
-# accelerate 1.15 shards on GPUs only; PyTorch also does on CPUs. With its word for several GPUs it tries.
-ON_A_CPU = """
-import sys
-from accelerate import state
-from accelerate.utils import DistributedType
-from clmkit.training.command import run_command
-
-original = state.PartialState.__init__
-
-def as_if_on_gpus(self, *arguments, **options):
-    original(self, *arguments, **options)
-    if self.distributed_type == DistributedType.MULTI_CPU:
-        self.distributed_type = DistributedType.MULTI_GPU
-
-state.PartialState.__init__ = as_if_on_gpus
-sys.exit(run_command("train", sys.argv[1:]))
-"""
+def environment_of(config: str) -> dict[str, str]:
+    """What `accelerate launch` puts into the environment of its processes, by its own functions (one is private)."""
+    parser = launch_command_parser()
+    arguments = parser.parse_args(["--config_file", str(CONFIGS / config), "--num_processes", "2", "-m", "clmkit"])
+    arguments, *_ = _validate_launch_command(arguments)
+    before = dict(os.environ)
+    return {name: value for name, value in prepare_multi_gpu_env(arguments).items() if before.get(name) != value}
 
 
 def test_fsdp_shards_saves_goes_on_and_ends_with_a_whole_model(words_of: Words, tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(ON_A_CPU)
-    out = tmp_path / "out"
+    out, environment = tmp_path / "out", environment_of("fsdp.yaml")
+    assert environment["ACCELERATE_USE_FSDP"] == "true"
 
     def train() -> str:
-        where = ("--num_processes", "2", "--main_process_port", str(free_port()))
         words = words_of(max_steps=4, save_steps=2, save_total_limit=2, eval_steps=2)
-        return printed_by(launch("fsdp.yaml", *where, words=words, script=tmp_path / "script.py"))
+        return run(jobs.shard_on_a_cpu, words, environment, log=tmp_path / "log", processes=2)
 
-    printed = train()
-    assert "not known before it begins" in printed, "the model was not to be sharded"
+    assert "not known before it begins" in train(), "the model was not to be sharded"
     after = record(out)["after"]
     whole = out.rename(tmp_path / "whole")
     out.mkdir()
@@ -118,6 +109,6 @@ def test_fsdp_shards_saves_goes_on_and_ends_with_a_whole_model(words_of: Words, 
 
 
 def test_without_gpus_the_word_is_that_nothing_is_sharded(words_of: Words, tmp_path: Path) -> None:
-    where = ("--num_processes", "2", "--main_process_port", str(free_port()))
-    printed = printed_by(launch("fsdp.yaml", *where, words=words_of(max_steps=2)))
+    environment = environment_of("fsdp.yaml")
+    printed = run(jobs.command_in, words_of(max_steps=2), environment, log=tmp_path / "log", processes=2)
     assert "accelerate shards a model (FSDP) on GPUs only: here every process holds it whole" in printed
