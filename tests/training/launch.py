@@ -10,8 +10,8 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-# What a fork takes from its environment: libraries read it when they are imported, which the server has done.
-HERE = "tests.training.launch"
+from safetensors.numpy import load_file
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["clmkit.training.run", "clmkit.training.command", "tests.training.jobs"])
 PATIENCE = 120
@@ -76,3 +76,8 @@ def words(**options: Any) -> list[str]:
 
 def record(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "run.json").read_text()))
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
+    return first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
