@@ -2,22 +2,24 @@
 
 import json
 import os
-import resource
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM
 
-from clmkit.training import run
+from clmkit.training import processes, run
 from clmkit.training.command import run_command
 from clmkit.training.processes import join_processes, one_voice, score_together
 from clmkit.training.streams import BlockStream
+
+resource = pytest.importorskip("resource", reason="Windows does not limit a process")
 
 
 def command(name: str, words: list[str]) -> int:
@@ -171,3 +173,19 @@ def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
 
     PartialState.__init__ = as_if_on_gpus
     return command_in(words, environment)
+
+
+def slow_evaluation(words: list[str], told: Any) -> int:
+    """Train, take long for each batch of an evaluation, and tell when the first one has begun."""
+    evaluate, batch_loss = run.SharedTrainer.evaluate, processes.batch_loss
+
+    def telling(self: Any, *arguments: Any, **options: Any) -> Any:
+        told.value = 1
+        return evaluate(self, *arguments, **options)
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2 * told.value)
+        return batch_loss(*arguments)
+
+    run.SharedTrainer.evaluate, processes.batch_loss = telling, slow
+    return run_command("train", words)

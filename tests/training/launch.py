@@ -6,11 +6,16 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from safetensors.numpy import load_file
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
+pytest.importorskip("resource", reason="these tests fork processes, limit and signal them, which Windows does not do")
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["clmkit.training.run", "clmkit.training.command", "tests.training.jobs"])
@@ -23,7 +28,7 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
-def start(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1) -> list[ForkServerProcess]:
+def start(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1) -> "list[ForkServerProcess]":
     """Start a job in so many processes that find each other as torchrun's would; each writes into a log of its own."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
     started = []
@@ -51,7 +56,7 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., Any], argume
     sys.exit(job(*arguments))
 
 
-def finish(processes: list[ForkServerProcess]) -> list[int | None]:
+def finish(processes: "list[ForkServerProcess]") -> list[int | None]:
     """Wait for processes to end; their exit statuses."""
     for process in processes:
         process.join(PATIENCE)
@@ -67,11 +72,6 @@ def run(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1)
     printed = "".join(log_of(log, rank).read_text() for rank in range(processes))
     assert statuses == [0] * processes, printed
     return printed
-
-
-def words(**options: Any) -> list[str]:
-    """Options as words of the command line."""
-    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 def record(folder: Path) -> dict[str, Any]:

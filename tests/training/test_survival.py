@@ -135,6 +135,20 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_weights(
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_sigterm_in_an_evaluation_gives_it_up_and_saves(words_of: Words, noisy_model: Path, tmp_path: Path) -> None:
+    how = {"model": noisy_model, "save_steps": 20, "eval_steps": 8, "per_device_eval_batch_size": 2}
+    run(jobs.command, "train", words_of(**how, output_dir=tmp_path / "whole"), log=tmp_path / "whole-log")
+    told, words = FORKS.Value("i", 0, lock=False), words_of(**how, output_dir=tmp_path / "stopped")
+    (process,) = start(jobs.slow_evaluation, words, told, log=tmp_path / "log")
+    assert wait_for(lambda: told.value == 1)
+    os.kill(process.pid, signal.SIGTERM)
+    assert finish([process]) == [TERMINATED], log_of(tmp_path / "log", 0).read_text()
+    assert "eval_loss" not in log_of(tmp_path / "log", 0).read_text()
+    assert last_whole(tmp_path / "stopped") == tmp_path / "stopped" / "checkpoint-8"
+    run(jobs.command, "train", words, log=tmp_path / "log-again")
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_sigterm_under_torchrun_reaches_every_process(words_of: Words, tmp_path: Path) -> None:
     words = words_of(max_steps=2000, save_steps=2000, eval_strategy="no", logging_steps=20)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "clmkit"]
