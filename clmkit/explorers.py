@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.display import display
-from ipywidgets import Checkbox, IntSlider, Layout, Textarea, VBox, Widget, interactive_output
+from ipywidgets import BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
 
 from clmkit.plots import plot_blocks
 
@@ -149,9 +149,10 @@ def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
         block_size: What to begin with, in tokens.
     """
     lengths = [len(ids) for ids in documents["input_ids"]]
-    wide: dict[str, Any] = {"style": {"description_width": "8em"}, "layout": Layout(width="95%")}
+    # A number field, and no slider, because an ipywidgets slider has no name that a screen reader could say.
+    size = BoundedIntText(block_size, min=16, max=512, step=16, description="block_size", layout=Layout(width="14em"))
     controls: dict[str, Widget] = {
-        "block_size": IntSlider(block_size, 16, 512, 16, description="block_size", continuous_update=False, **wide),
+        "block_size": size,
         "end_token": Checkbox(False, description="end each document with eos_token", indent=False),
     }
     explore(lambda **values: show_blocks(lengths, **values), controls)
