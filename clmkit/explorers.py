@@ -4,7 +4,7 @@ import html
 import os
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from IPython.display import display
 from ipywidgets import BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output

@@ -49,7 +49,9 @@ def serve_lab(notebooks: Path | None = None) -> Iterator[Lab]:
     command += [f"KERAS={os.environ.get('CLMKIT_KERAS', '1')}", *([f"NOTEBOOKS={notebooks}"] if notebooks else [])]
     environment = {name: value for name, value in os.environ.items() if name not in HEADLESS}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as log:
-        settings = {name: f"{folder}/{name}" for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+        settings = {
+            name: f"{folder}/{name}" for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+        }
         process = subprocess.Popen(
             command,
             cwd=ROOT,

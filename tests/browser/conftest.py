@@ -37,9 +37,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The server, on a copy of the notebooks: JupyterLab saves them as they run."""
-    folder = tmp_path_factory.mktemp("notebooks")
-    for notebook in (ROOT / "notebooks").glob("[0-9]*.ipynb"):
-        shutil.copy(notebook, folder)
+    folder = tmp_path_factory.mktemp("lab") / "notebooks"
+    shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns("quick", "full", ".ipynb_checkpoints"))
     with serve_lab(folder) as running:
         yield running
 

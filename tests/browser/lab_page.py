@@ -109,7 +109,9 @@ class LabPage:
         cell.locator(".jp-Cell-outputArea").scroll_into_view_if_needed()
         for theme in ("Dark", "Light"):
             self.choose("Settings", "Theme", f"JupyterLab {theme}")
-            expect(self.page.locator(f'body[data-jp-theme-light="{"true" if theme == "Light" else "false"}"]')).to_be_attached()
+            expect(
+                self.page.locator(f'body[data-jp-theme-light="{"true" if theme == "Light" else "false"}"]')
+            ).to_be_attached()
             self.shoot(f"{name}_{theme.lower()}")
             self.check_with_axe(cell)
         devtools = self.page.context.new_cdp_session(self.page)
@@ -125,7 +127,8 @@ class LabPage:
         result = Axe().run(self.page, "[data-under-test] .jp-Cell-outputArea", options)
         cell.evaluate("element => element.removeAttribute('data-under-test')")
         assert result.violations_count == 0, result.generate_report()
-        assert "color-contrast" in {rule["id"] for rule in result.response["passes"]}, "axe saw no text"
+        if cell.locator(".jp-Cell-outputArea").inner_text().strip():
+            assert "color-contrast" in {rule["id"] for rule in result.response["passes"]}, "axe saw no text"
 
     def check_keyboard(self, cell: Locator) -> None:
         """Tab reaches every control of a cell's output, one after the other."""

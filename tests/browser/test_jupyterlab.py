@@ -3,9 +3,7 @@
 import json
 import os
 import re
-from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
@@ -18,7 +16,7 @@ MAIN = KERNEL_NAMES["main"]
 def test_every_notebook_opens_with_the_kernel_it_was_written_for(page: LabPage) -> None:
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         keras = json.loads(path.read_text(encoding="utf-8"))["metadata"]["kernelspec"]["name"] == KERAS_KERNEL
-        assert keras == path.name.endswith(("6b_train_keras.ipynb", "7b_infer_keras.ipynb"))
+        assert keras == (path.name in ("06b_train_keras.ipynb", "07b_infer_keras.ipynb"))
         if not (keras and os.environ.get("CLMKIT_KERAS") == "0"):
             page.open(path.name, KERNEL_NAMES["keras"] if keras else MAIN)
     page.shoot("opened")
@@ -35,7 +33,7 @@ def test_flattening_draws_a_progress_bar(page: LabPage) -> None:
     page.open("03_flatten.ipynb", MAIN)
     page.run_all()
     cell = page.cell("def join_texts")
-    expect(cell.get_by_role("progressbar").first).to_be_visible()
+    expect(cell.locator(".widget-hprogress").first).to_be_visible()
     expect(cell.get_by_text("100%").first).to_be_visible()
     page.shoot("03_flatten")
 
@@ -93,3 +91,60 @@ def test_training_is_drawn_while_it_goes_on(page: LabPage) -> None:
     page.wait_for_the_end()
     assert len(page.pictures(cell)) == 1
     page.look_at(page.cell("trainer.train()"), "06a_train_pytorch")
+
+
+def test_generating_in_the_playground(page: LabPage) -> None:
+    page.open("07a_infer_pytorch.ipynb", MAIN)
+    page.run_all()
+    cell = page.cell("open_playground(")
+    playground = cell.locator(".clmkit-playground")
+    texts = playground.locator(".clmkit-text")
+    status, generate = playground.get_by_role("status"), playground.get_by_role("button", name="Generate")
+    assert texts.count() == 2
+
+    # A text streams in: it is seen while it is not all there, and grows.
+    playground.get_by_label("Prompt").fill("The sea is")
+    playground.get_by_label("max_new_tokens").fill("40")
+    generate.click()
+    expect(texts.last).to_contain_text("The sea is", timeout=MINUTES)
+    expect(status).to_have_text("Done", timeout=MINUTES)
+    first = texts.all_inner_texts()
+    assert first[0] != first[1]
+    assert all(len(text) > 60 for text in first)
+
+    # The same seed, the same text; another one, another.
+    generate.click()
+    expect(status).to_have_text("Generating")
+    expect(status).to_have_text("Done", timeout=MINUTES)
+    assert texts.all_inner_texts() == first
+    playground.get_by_label("seed").fill("7")
+    generate.click()
+    expect(status).to_have_text("Generating")
+    expect(status).to_have_text("Done", timeout=MINUTES)
+    assert texts.all_inner_texts() != first
+
+    # What an argument cuts off is seen at once, without generating.
+    tables = playground.get_by_role("table")
+    before = tables.all_inner_texts()
+    top_k = playground.get_by_label("top_k")
+    top_k.fill("4")
+    top_k.press("ArrowDown")
+    expect(tables.first).to_contain_text("3 left")
+    assert tables.all_inner_texts() != before
+
+    # Stopped, a text ends early.
+    playground.get_by_label("max_new_tokens").fill("900")
+    generate.click()
+    expect(texts.first).to_contain_text("The sea is", timeout=MINUTES)
+    grown = texts.first.inner_text()
+    expect(texts.first).not_to_have_text(grown, timeout=MINUTES)
+    playground.get_by_role("button", name="Stop").click()
+    expect(status).to_have_text("Stopped", timeout=MINUTES)
+    ended = texts.all_inner_texts()
+    page.page.wait_for_timeout(1000)
+    assert texts.all_inner_texts() == ended
+
+    page.check_keyboard(cell)
+    page.look_at(cell, "07a_infer_pytorch")
+    page.cell("plot_next_tokens")
+    page.shoot("07a_infer_pytorch_next_tokens")
