@@ -25,6 +25,11 @@ _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + n): byte for n, byte in enumerate(_OTHERS)}
 
 
+def somebody_is_there() -> bool:
+    """Whether there may be somebody to touch a control: runs of whole notebooks set ``CLMKIT_WIDGETS=0``."""
+    return os.environ.get("CLMKIT_WIDGETS") != "0"
+
+
 def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
     """Show controls, and what a function displays for their values, anew whenever one is changed.
 
@@ -35,10 +40,10 @@ def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
         draw: Displays something; its arguments have the names of the controls.
         controls: ipywidgets with a value.
     """
-    if os.environ.get("CLMKIT_WIDGETS") == "0":
-        draw(**{name: control.value for name, control in controls.items()})
-    else:
+    if somebody_is_there():
         display(VBox([*controls.values(), interactive_output(draw, controls)]))
+    else:
+        draw(**{name: control.value for name, control in controls.items()})
 
 
 class Token(NamedTuple):

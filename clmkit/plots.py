@@ -159,30 +159,36 @@ def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]]
     return render(figure, f"{status}. {alt} Beside it the learning rate, from {first:.1e} to {last:.1e}.")
 
 
-def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+def plot_next_tokens(
+    choices: Mapping[str, Sequence[tuple[str, float]]],
+    title: str = "What sampling does to the choice of the next token (x: cut off)",
+) -> None:
     """Draw the next token's probabilities as bars, a panel for each way of sampling.
 
     Args:
         choices: For each panel its title, and the pairs of token text and probability that
             ``next_token_probabilities`` gives; the same tokens in every panel.
+        title: The picture's title.
     """
     tokens = [text for text, _ in next(iter(choices.values()))]
     figure = Figure(figsize=(2 * len(choices) + 1, 0.28 * len(tokens) + 1.2), layout="constrained")
     panels = figure.subplots(1, len(choices), sharey=True, sharex=True, squeeze=False)[0]
-    for axes, (title, pairs) in zip(panels, choices.items(), strict=True):
+    for axes, (panel, pairs) in zip(panels, choices.items(), strict=True):
         values = [probability for _, probability in pairs]
         axes.barh(range(len(values)), values, color=BLUE)
-        axes.set(title=title, xlabel="probability")
+        axes.set_title(panel, fontsize="medium")
+        axes.set_xlabel("probability")
         axes.plot([0] * values.count(0.0), [i for i, value in enumerate(values) if value == 0], "x", color=ORANGE)
     panels[0].set_yticks(range(len(tokens)), [f"{text!r}" for text in tokens])
     panels[0].set_ylabel("next token")
     panels[0].invert_yaxis()
-    figure.suptitle("What sampling does to the choice of the next token (x: cut off)")
+    figure.suptitle(title)
     parts = [
-        f"{title}: {tokens[0]!r} has {pairs[0][1]:.0%}, {sum(p > 0 for _, p in pairs)} of {len(pairs)} are left"
-        for title, pairs in choices.items()
+        f"{' '.join(panel.split())}: {tokens[0]!r} has {pairs[0][1]:.0%}, "
+        f"{sum(p > 0 for _, p in pairs)} of {len(pairs)} are left"
+        for panel, pairs in choices.items()
     ]
-    show(figure, f"Bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")
+    show(figure, f"{title}: bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")
 
 
 def plot_counts(counts: Mapping[str, float], *, title: str, label: str, rows: str = "category") -> None:
