@@ -1,8 +1,15 @@
-"""The command line: ``python -m clmkit doctor`` and ``python -m clmkit course``."""
+"""The command line: ``python -m clmkit`` and ``doctor``, ``course``, ``train``, ``evaluate`` or ``generate``."""
 
 import argparse
 import sys
 from pathlib import Path
+
+# These read their words themselves, as they have some 150 options.
+TRAINING = {
+    "train": "fine-tune a model, on one process or many; --help lists the options",
+    "evaluate": "measure the model that a training left",
+    "generate": "continue a prompt with it",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     course.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="the folder to read them from")
     course.add_argument("--output", type=Path, default=Path("build/course"), help="the folder for executed copies")
     course.add_argument("--no-keras", action="store_true", help="leave out the notebooks of the Keras kernel")
+    for command, text in TRAINING.items():
+        commands.add_parser(command, help=text, add_help=False)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] in TRAINING:
+        from clmkit.training.command import run_command
+
+        return run_command(arguments[0], arguments[1:])
     options = parser.parse_args(arguments)
     if options.command == "doctor":
         from clmkit.doctor import run_doctor

@@ -1,7 +1,7 @@
 """Measure a causal language model: perplexity from summed token losses, and next-token accuracy."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,20 +88,27 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
     Raises:
         ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite.
     """
+    with evaluation_mode(model):
+        return sum_losses(batch_loss(model, batch) for batch in blocks.iter(batch_size))
+
+
+def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[float, int]:
+    """The loss of one batch, for ``sum_losses``.
+
+    Args:
+        model: A causal language model of Transformers, in evaluation mode.
+        batch: ``input_ids``, as many lists of equal length as there are blocks, and ``labels`` where they are others.
+
+    Returns:
+        The summed loss in nats, and how many tokens were predicted.
+    """
     import torch
 
-    def batch_losses() -> Iterator[tuple[float, int]]:
-        for batch in blocks.iter(batch_size):
-            input_ids = torch.tensor(batch["input_ids"], device=model.device)
-            labels = torch.tensor(batch.get("labels", batch["input_ids"]), device=model.device)[:, 1:]
-            logits = model(input_ids=input_ids).logits[:, :-1].float()
-            loss = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum"
-            )
-            yield loss.item(), int((labels != -100).sum())
-
-    with evaluation_mode(model):
-        return sum_losses(batch_losses())
+    input_ids = torch.tensor(batch["input_ids"], device=model.device)
+    labels = torch.tensor(batch.get("labels", batch["input_ids"]), device=model.device)[:, 1:]
+    logits = model(input_ids=input_ids).logits[:, :-1].float()
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
+    return loss.item(), int((labels != -100).sum())
 
 
 def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:

@@ -7,8 +7,8 @@ from huggingface_hub import CommitInfo, HfApi
 
 from clmkit.hub_client import HUB_ERRORS, explain, hub_step
 
-# Of the Trainer: what it needs to resume, which is larger than the model and of use to no one else.
-NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin"]
+# What it takes to resume, which is larger than the model and of use to no one else, and texts, which are not ours.
+NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet"]
 
 
 class Uploads:
@@ -68,7 +68,7 @@ class Uploads:
         self.last_job = None
 
 
-def push_model(folder: str | Path, name: str | None = None) -> str:
+def push_model(folder: str | Path, name: str | None = None, token: str | None = None) -> str:
     """Upload a folder's model to the Hub in one commit (the guide's ``trainer.push_to_hub()``).
 
     What the repository has already is neither uploaded nor committed a second time, so a push that failed can be
@@ -77,6 +77,7 @@ def push_model(folder: str | Path, name: str | None = None) -> str:
     Args:
         folder: A model that is saved whole, with its card.
         name: The repository; by default the last part of the folder's path, in the account that is logged in.
+        token: A token that may write; by default the one that you logged in with.
 
     Returns:
         The address of the model's page.
@@ -89,7 +90,7 @@ def push_model(folder: str | Path, name: str | None = None) -> str:
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
-    api = HfApi()
+    api = HfApi(token=token)
     repo_id = _create_repo(api, name or folder.absolute().name)
     print(f"Uploading to {repo_id}")
     with hub_step(f"uploading to {repo_id}", _remedy(folder)):

@@ -12,7 +12,7 @@ from clmkit.download import cached_folder
 from clmkit.eli5 import SPLIT_SEED
 from clmkit.evaluation import Score
 from clmkit.plots import save_losses
-from clmkit.tracks import HUB_DATA, SAMPLE, Track
+from clmkit.tracks import BUNDLED, HUB_DATA, SAMPLE, Track
 from clmkit.training.shared import Framework, LossHistory, write_whole
 
 LIBRARIES: dict[Framework, tuple[str, ...]] = {
@@ -37,11 +37,11 @@ modeling. It invents: what it says is no source of facts.
 def write_card(
     folder: str | Path,
     track: Track,
-    blocks: DatasetDict,
+    blocks: DatasetDict | Mapping[str, str],
     *,
     framework: Framework,
     hyperparameters: Mapping[str, Any],
-    before: Score,
+    before: Score | None,
     after: Score,
     history: LossHistory,
 ) -> ModelCard:
@@ -50,10 +50,11 @@ def write_card(
     Args:
         folder: Where the model was saved; the last part of its path is the model's name.
         track: What the model was tuned from, and on.
-        blocks: ``"train"`` and ``"test"`` blocks, as ``prepare_blocks`` gives them: they know where they came from.
+        blocks: ``"train"`` and ``"test"`` blocks, as ``prepare_blocks`` gives them: they know where they came from. Or
+            what ``describe_blocks`` says of such blocks, of those that are streamed.
         framework: Which framework trained.
         hyperparameters: What a reader needs to train it again, by name.
-        before: The score on the test blocks before training.
+        before: The score on the test blocks before training, if it was measured.
         after: The score after it.
         history: The losses over the course of training.
 
@@ -65,14 +66,11 @@ def write_card(
     """
     folder = Path(folder)
     facts = {
-        "base model": _base_model(track),
-        "data": blocks["train"].info.description,
-        "split": f"a fifth of the rows held out before packing, seed {SPLIT_SEED}",
-        "block size": f"{len(blocks['train'][0]['input_ids'])} tokens",
-        "blocks": f"{len(blocks['train']):,} to train on, {len(blocks['test']):,} to test on",
+        "base model": base_model(track),
+        **(describe_blocks(blocks) if isinstance(blocks, DatasetDict) else blocks),
         **hyperparameters,
-        "perplexity before": f"{before.perplexity:.2f} (mean loss {before.mean_loss:.4f} nats a token)",
-        "perplexity after": f"{after.perplexity:.2f} (mean loss {after.mean_loss:.4f} nats a token)",
+        **({"perplexity before": _describe_score(before)} if before else {}),
+        "perplexity after": _describe_score(after),
         "measured on": f"{after.tokens:,} predictions in the test blocks",
         "libraries": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES[framework]),
     }
@@ -84,6 +82,28 @@ def write_card(
         card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
         card.save(unfinished / "README.md")
     return card
+
+
+def describe_blocks(blocks: DatasetDict, held_out: str = "a fifth") -> dict[str, str]:
+    """What a card says of the data.
+
+    Args:
+        blocks: ``"train"`` and ``"test"`` blocks.
+        held_out: The share of the rows to test on.
+
+    Returns:
+        Values by name.
+    """
+    return {
+        "data": blocks["train"].info.description,
+        "split": f"{held_out} of the rows held out before packing, seed {SPLIT_SEED}",
+        "block size": f"{len(blocks['train'][0]['input_ids'])} tokens",
+        "blocks": f"{len(blocks['train']):,} to train on, {len(blocks['test']):,} to test on",
+    }
+
+
+def _describe_score(score: Score) -> str:
+    return f"{score.perplexity:.2f} (mean loss {score.mean_loss:.4f} nats a token)"
 
 
 def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
@@ -106,7 +126,10 @@ def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
     return ModelCardData(**known)
 
 
-def _base_model(track: Track) -> str:
+def base_model(track: Track) -> str:
+    """What a model was tuned from, in words, with its commit where it came from the Hub."""
+    if Path(track.model).is_dir() and not Path(track.model).samefile(BUNDLED / "tiny_gpt2"):
+        return f"the model in the folder {Path(track.model).name}"
     if Path(track.model).is_dir():
         return f"the tiny GPT-2 that is bundled with {_clmkit()}"
     folder = cached_folder(track.model, ["config.json"], required=["config.json"])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import DatasetDict
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -27,6 +26,15 @@ from clmkit.training.hub_upload import Uploads
 from clmkit.training.live import LivePlot
 from clmkit.training.shared import LossHistory, check_output_dir, prepare_blocks
 
+# The guide's, and what its call lacks; what depends on the track or the machine is added by course_arguments.
+COURSE_ARGUMENTS: dict[str, Any] = {
+    "eval_strategy": "epoch",
+    "weight_decay": 0.01,
+    "logging_steps": 0.05,
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
+    "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
+}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
 
@@ -165,13 +173,26 @@ def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, tor
     return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "labels": torch.tensor(labels)}
 
 
+def course_arguments(track: Track, model: PreTrainedModel) -> dict[str, Any]:
+    """The ``TrainingArguments`` that the course sets: the guide's, the track's, and those of ``build_trainer``."""
+    return {
+        "output_dir": track.output_dir,
+        "num_train_epochs": track.epochs,
+        "learning_rate": track.learning_rate,
+        **COURSE_ARGUMENTS,
+        **hardware_arguments(model),
+    }
+
+
 def build_trainer(
     track: Track,
     model: PreTrainedModel,
-    blocks: DatasetDict,
+    blocks: Mapping[str, Any],
     tokenizer: PreTrainedTokenizerBase,
     *,
     push_to_hub: bool = False,
+    trainer_class: type[Trainer] = Trainer,
+    callbacks: Sequence[TrainerCallback] = (),
     **arguments: Any,
 ) -> Trainer:
     """Build the Trainer of the guide's step "Train", with what the guide's call lacks.
@@ -187,7 +208,10 @@ def build_trainer(
         model: The causal language model to tune, in place.
         blocks: ``"train"`` and ``"test"`` blocks of equal length, as ``chunk`` gives them.
         tokenizer: The model's.
-        push_to_hub: Whether to upload the model while it trains, under the name of the output folder.
+        push_to_hub: Whether to upload the model while it trains, under the name of the output folder or under
+            ``hub_model_id``. Of several processes the first one uploads.
+        trainer_class: The Trainer, or what is made of it.
+        callbacks: More of the Trainer's callbacks; they come before the upload.
         **arguments: Any other field of ``TrainingArguments``; it wins over the ones here.
 
     Returns:
@@ -197,34 +221,23 @@ def build_trainer(
         OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded.
         ValueError: If the blocks are longer than the model's context.
     """
-    block_size = len(blocks["train"][0]["input_ids"])
+    block_size = len(blocks["test"][0]["input_ids"])
     context = model.config.max_position_embeddings
     if block_size > context:
         raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
-    chosen = {
-        "output_dir": track.output_dir,
-        "eval_strategy": "epoch",
-        "num_train_epochs": track.epochs,
-        "learning_rate": track.learning_rate,
-        "weight_decay": 0.01,
-        "logging_steps": 0.05,
-        "save_strategy": "epoch",
-        "save_total_limit": 1,
-        "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
-        **hardware_arguments(model),
-        **arguments,
-    }
-    check_output_dir(chosen["output_dir"])
+    args = TrainingArguments(**{**course_arguments(track, model), **arguments})
+    output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()
     model.loss_type = "ForCausalLM"
-    return Trainer(
+    upload = push_to_hub and args.process_index == 0
+    return trainer_class(
         model=model,
-        args=TrainingArguments(**chosen),
+        args=args,
         train_dataset=blocks["train"],
         eval_dataset=blocks["test"],
         data_collator=collate_blocks,
         processing_class=tokenizer,
-        callbacks=[HubCallback(chosen["output_dir"])] if push_to_hub else [],
+        callbacks=[*callbacks, *([HubCallback(output_dir, args.hub_model_id, args.hub_token)] if upload else [])],
     )
 
 

@@ -1,0 +1,87 @@
+"""Checkpoints that survive: each is marked when it is whole, and a run goes on from the last one that is."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+MARK = "whole.json"  # written last; it names every file of the checkpoint with its size
+
+
+def checkpoint_folder(output_dir: str | Path, step: int) -> Path:
+    """Where the Trainer puts the checkpoint of a step."""
+    return Path(output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Note that a checkpoint is written; its files are on the disk before the note is.
+
+    Raises:
+        OSError: If the disk is full or the folder is gone.
+    """
+    for name in _sizes(checkpoint):
+        with (checkpoint / name).open("rb") as file:
+            os.fsync(file.fileno())
+    unfinished = checkpoint / f"{MARK}.unfinished"
+    unfinished.write_text(json.dumps(_sizes(checkpoint), indent=1), encoding="utf-8")
+    unfinished.replace(checkpoint / MARK)
+
+
+def unmark(checkpoint: Path) -> None:
+    """Take the mark off a checkpoint that is about to be written over."""
+    (checkpoint / MARK).unlink(missing_ok=True)
+
+
+def missing_from(checkpoint: Path) -> str:
+    """What keeps a checkpoint from being whole, in a few words; empty if it is."""
+    try:
+        sizes = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"it has no {MARK}, which is written last"
+    found = _sizes(checkpoint)
+    wrong = [name for name, size in sizes.items() if found.get(name) != size]
+    return f"{', '.join(wrong)} not there in full" if wrong else ""
+
+
+def checkpoints(output_dir: str | Path) -> list[Path]:
+    """The folders of all checkpoints, whole or not, the latest first."""
+    folders = Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return sorted((folder for folder in folders if folder.name.rpartition("-")[2].isdigit()), key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def last_whole(output_dir: str | Path) -> Path | None:
+    """Find the last whole checkpoint, and print a line for each later one that is passed over."""
+    for checkpoint in checkpoints(output_dir):
+        problem = missing_from(checkpoint)
+        if not problem:
+            return checkpoint
+        print(f"Passing over {checkpoint.name}, which is half-written: {problem}")
+    return None
+
+
+def remove_older(checkpoint: Path, keep: int | None) -> None:
+    """Remove older checkpoints, now that this one is whole; the Trainer itself would remove them before.
+
+    Args:
+        checkpoint: The one that was just written.
+        keep: How many to keep, this one among them; ``None`` keeps all.
+    """
+    written = [other for other in checkpoints(checkpoint.parent) if step_of(other) <= step_of(checkpoint)]
+    for older in written[keep or len(written) :]:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in _files(checkpoint)}
+
+
+def _files(checkpoint: Path) -> Iterator[Path]:
+    return (path for path in sorted(checkpoint.rglob("*")) if path.is_file() and not path.name.startswith(MARK))

@@ -1,0 +1,136 @@
+"""The JSON of a run: what was trained, on what, by what, and what came out; and whether two runs are the same one."""
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from clmkit.eli5 import SPLIT_SEED
+from clmkit.evaluation import Score
+from clmkit.tracks import Track
+from clmkit.training.data import Prepared
+from clmkit.training.model_card import base_model
+from clmkit.training.options import RunOptions
+from clmkit.training.shared import LossHistory, write_whole
+
+RECORD = "run.json"
+LIBRARIES = ("clmkit", "accelerate", "datasets", "tokenizers", "torch", "transformers")
+# Of TrainingArguments, those on which the weights depend; what a step holds in all stands for its parts.
+DECISIVE: tuple[str, ...] = (
+    "optim",
+    "optim_args",
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+)
+DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
+DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
+
+
+def describe_run(
+    options: RunOptions, track: Track, prepared: Prepared, args: TrainingArguments, device: str
+) -> dict[str, Any]:
+    """What is known of a run before it begins, as ``run.json`` has it.
+
+    Args:
+        options: What the run was told.
+        track: What it chose.
+        prepared: The blocks.
+        args: The arguments of training.
+        device: What computes.
+
+    Returns:
+        Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
+    """
+    values = args.to_dict()  # tokens of the Hub are masked in it
+    step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    stream = {"processes": args.world_size, "window": options.window} if prepared.rows is None else {}
+    return {
+        "status": "training",
+        "decisive": {
+            "model": base_model(track),
+            "data_fingerprint": prepared.fingerprint,
+            "block_size": options.block_size,
+            "blocks_per_step": step,
+            **{name: _plain(values.get(name)) for name in DECISIVE},
+            **stream,
+        },
+        "data": {"source": prepared.facts["data"], "fingerprint": prepared.fingerprint, **prepared.facts},
+        "seeds": {
+            "split": None if prepared.rows is None else SPLIT_SEED,
+            "training": args.seed,
+            "order": args.seed if args.data_seed is None else args.data_seed,
+        },
+        "options": {**asdict(options), "track": track.name if track.name != "own" else None},
+        "arguments": {name: _plain(value) for name, value in values.items()},
+        "processes": args.world_size,
+        "device": device,
+        "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in LIBRARIES}},
+    }
+
+
+def describe_score(score: Score) -> dict[str, float]:
+    """A score as ``run.json`` has it."""
+    return {"perplexity": score.perplexity, **score._asdict()}
+
+
+def describe_history(history: LossHistory) -> dict[str, list[tuple[int, float]]]:
+    """The losses as ``run.json`` has them."""
+    return history._asdict()
+
+
+def read_record(folder: str | Path) -> dict[str, Any] | None:
+    """The JSON of the run that a folder holds; ``None`` if it holds none.
+
+    Raises:
+        ValueError: If the file is no JSON.
+    """
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
+    return record
+
+
+def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
+    """Write ``run.json``, whole.
+
+    Raises:
+        OSError: If the folder can't be written.
+    """
+    with write_whole(folder) as unfinished:
+        (unfinished / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+
+def check_same_run(folder: str | Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise a ValueError unless the run in a folder is the one that is to go on there."""
+    before, after = earlier["decisive"], json.loads(json.dumps(now["decisive"]))
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if names:
+        differences = ", ".join(f"{name} was {before.get(name)!r} and is {after.get(name)!r}" for name in names)
+        raise ValueError(
+            f"{Path(folder).as_posix()} holds another run: {differences}. "
+            "Choose another --output_dir, or remove that folder"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has, or its text."""
+    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
+
+
+def device_name(device: torch.device) -> str:
+    """What computes, in words."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{device.type}, {torch.get_num_threads()} threads"

@@ -1,0 +1,381 @@
+"""Train unattended: one function for a notebook, a command, many GPUs and many machines, which a kill only delays."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerState,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+
+from clmkit.download import download_model
+from clmkit.evaluation import Score
+from clmkit.generation import generate_texts
+from clmkit.hub_client import is_disk_full
+from clmkit.tracks import Track, has_gpu
+from clmkit.training.checkpoints import last_whole, step_of
+from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
+from clmkit.training.guard import STREAM_STATE, Guard
+from clmkit.training.model_card import write_card
+from clmkit.training.options import RunOptions, choose_run
+from clmkit.training.plan import print_plan
+from clmkit.training.processes import EpochBlocks, Interrupted, join_processes, one_voice, score_together
+from clmkit.training.record import (
+    RECORD,
+    check_same_run,
+    describe_history,
+    describe_run,
+    describe_score,
+    device_name,
+    read_record,
+    write_record,
+)
+from clmkit.training.shared import check_output_dir, is_model, write_whole
+from clmkit.training.streams import BlockStream
+from clmkit.training.trainer import build_trainer, hyperparameters, loss_history
+
+# A stream has no epochs to log, evaluate and save by.
+STREAM_ARGUMENTS = {"eval_strategy": "steps", "eval_steps": 0.1, "save_strategy": "steps", "save_steps": 0.1}
+
+
+class RunResult(NamedTuple):
+    """What a run left.
+
+    Attributes:
+        folder: Holds the model, its card, its curve and ``run.json``; of a run that stopped early, its checkpoints.
+        score: On the blocks held out; ``None`` if the run stopped early, at SIGTERM.
+    """
+
+    folder: Path
+    score: Score | None
+
+
+class SharedTrainer(Trainer):
+    """A Trainer whose steps and scores are the same however many processes share them, and that reads streams."""
+
+    def __init__(self, guard: Guard, **objects: Any) -> None:
+        """Make the Trainer, with a guard that may interrupt it."""
+        super().__init__(**objects)
+        self.guard = guard
+        if isinstance(self.train_dataset, Dataset):
+            seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+            step = self.args.train_batch_size * self.args.world_size
+            self.train_dataset = EpochBlocks(self.train_dataset, multiple_of=step, seed=seed)
+
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
+        """The Trainer's own; but a stream is split among the processes already, and is not to be split again."""
+        if not isinstance(self.train_dataset, BlockStream):
+            return super().get_train_dataloader()
+        return torch.utils.data.DataLoader(
+            self.train_dataset,
+            batch_size=self.args.train_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=torch.Generator(),  # else it draws from the one that dropout draws from, once more on resuming
+        )
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """The mean loss from the summed losses of all processes; nothing if SIGTERM came meanwhile."""
+        blocks = self.eval_dataset if eval_dataset is None else eval_dataset
+        try:
+            score = score_together(self.model, blocks, self.args.eval_batch_size, self.guard.interrupted)
+        except Interrupted:
+            self.guard.stopped = self.control.should_save = self.control.should_training_stop = True
+            return {}
+        metrics = {f"{metric_key_prefix}_loss": score.mean_loss, f"{metric_key_prefix}_perplexity": score.perplexity}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def train(options: RunOptions, **arguments: Any) -> RunResult:
+    """Train as the options say, on as many processes as there are, and go on where an earlier call was killed.
+
+    It is what ``python -m clmkit train`` calls in each process that ``accelerate launch`` or ``torchrun`` starts, and
+    what a notebook can call. It prints what it will do, trains, and leaves the model, its card, its curve and
+    ``run.json`` in the output folder. A call like an earlier one in the same folder goes on from the last whole
+    checkpoint, and ends with the same weights as if there had been no break (bit-equal on a CPU).
+
+    Args:
+        options: What to train, and on what.
+        **arguments: Any field of ``TrainingArguments``; the others are as ``build_trainer`` sets them.
+
+    Returns:
+        The folder, and the score on the blocks held out.
+
+    Raises:
+        ValueError: If an option does not fit the data or the model, a stream comes without ``max_steps``, or the folder
+            holds another run.
+        FileNotFoundError: If a data file is not there, or the output folder was removed meanwhile.
+        ConnectionError: If the Hub fails.
+        FloatingPointError: If the loss or the weights are no longer finite.
+        MemoryError: If memory ran out.
+        OSError: If the output folder can't be written, or the disk is full.
+    """
+    # Without being told, the Trainer does not see the other processes on a machine without a GPU.
+    arguments.setdefault("use_cpu", not has_gpu())
+    talk = {"backend": arguments.get("ddp_backend"), "timeout": arguments.get("ddp_timeout", 1800)}
+    state = join_processes(cpu=arguments["use_cpu"], **talk)
+    with one_voice() as first:
+        track = choose_run(options)
+        if options.streaming:
+            arguments = _stream_arguments(arguments)
+        folder = check_output_dir(arguments.setdefault("output_dir", track.output_dir))
+        earlier, checkpoint = read_record(folder), last_whole(folder)
+        state.wait_for_everyone()  # until all have read what the first one is about to change
+        if first:
+            _remove_unfinished(folder)
+        prepared, tokenizer = _prepare(options, track, folder, arguments)
+        guard = Guard(folder, arguments.get("save_total_limit", 1), _stream_of(prepared))
+        with guard.watch(), _one_sentence(guard):
+            trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments)
+            record = describe_run(options, track, prepared, trainer.args, device_name(trainer.args.device))
+            if earlier:
+                check_same_run(folder, earlier, record)
+                record = earlier
+            if record["status"] == "finished":
+                print(f"{folder.as_posix()} holds this run, finished: perplexity {record['after']['perplexity']:.2f}")
+                return RunResult(folder, _score(record["after"]))
+            print_plan(track, prepared, trainer, step_of(checkpoint) if checkpoint else 0)
+            if not earlier:
+                record["before"] = _measure_before(trainer, prepared)
+                if first:
+                    write_record(folder, record)
+            if not _is_complete(checkpoint):
+                _train(trainer, prepared, checkpoint)
+            if guard.stopped:
+                step = trainer.state.global_step
+                print(f"Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there")
+                return RunResult(folder, None)
+            return _finish(track, prepared, trainer, record, checkpoint)
+
+
+def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
+    """Measure the model that a run left on the blocks that it held out, on as many processes as there are.
+
+    Args:
+        folder: What ``train`` left.
+        batch_size: Blocks in one forward pass.
+
+    Returns:
+        The score, which is also printed.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished run.
+        ValueError: If its data has changed.
+    """
+    state = join_processes()
+    with one_voice():
+        record = _finished_record(folder)
+        options = RunOptions(**record["options"])
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder).to(state.device)
+        with state.local_main_process_first():
+            test = _held_out(options, tokenizer, Path(folder), record["data"]["fingerprint"])
+        score = score_together(model, test, batch_size)
+        print(f"Perplexity {score.perplexity:.2f} on {score.tokens:,} predictions in {len(test):,} blocks held out")
+        return score
+
+
+def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> list[str]:
+    """Continue prompts with the model in a folder; the arguments are those of ``generate_texts``.
+
+    Raises:
+        FileNotFoundError: If there is no model.
+        ValueError: As ``generate_texts``.
+    """
+    if not is_model(Path(folder)):
+        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+    model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
+    return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)
+
+
+def _finished_record(folder: str | Path) -> dict[str, Any]:
+    record = read_record(folder)
+    if record is None or record["status"] != "finished":
+        state = "no run" if record is None else "a run that is not finished"
+        raise FileNotFoundError(f"{str(folder)!r} holds {state}: `python -m clmkit train --output_dir {folder}`")
+    return record
+
+
+def _held_out(options: RunOptions, tokenizer: PreTrainedTokenizerBase, folder: Path, fingerprint: str) -> Dataset:
+    if options.streaming:
+        return Dataset.from_parquet(str(folder / HELD_OUT), keep_in_memory=True)
+    context = AutoConfig.from_pretrained(folder).max_position_embeddings
+    prepared = prepare_rows(choose_run(options), options, tokenizer, context)
+    if prepared.fingerprint != fingerprint:
+        raise ValueError(f"{prepared.facts['data']} is not what the model in {str(folder)!r} was trained and tested on")
+    return prepared.test
+
+
+def _stream_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    if arguments.get("max_steps", -1) < 1:
+        raise ValueError("nobody knows how long a stream is: say how many steps to train by --max_steps")
+    return {**STREAM_ARGUMENTS, **arguments, "ignore_data_skip": True}
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a kill left of files that were being written."""
+    for path in folder.glob("unfinished-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _prepare(
+    options: RunOptions, track: Track, folder: Path, arguments: Mapping[str, Any]
+) -> tuple[Prepared, PreTrainedTokenizerBase]:
+    """The blocks and the tokenizer: the first process of a machine makes what the others find in the cache."""
+    state = PartialState()
+    with state.local_main_process_first():
+        tokenizer = AutoTokenizer.from_pretrained(download_model(track, weights=False))
+        context = AutoConfig.from_pretrained(download_model(track, weights=False)).max_position_embeddings
+        if not options.streaming:
+            return prepare_rows(track, options, tokenizer, context), tokenizer
+        share = {"rank": state.process_index, "processes": state.num_processes}
+        seed = arguments.get("data_seed") or arguments.get("seed", 42)
+        return prepare_stream(track, options, tokenizer, context, folder, seed=seed, **share), tokenizer
+
+
+def _stream_of(prepared: Prepared) -> BlockStream | None:
+    return prepared.train if isinstance(prepared.train, BlockStream) else None
+
+
+def _build(
+    track: Track,
+    prepared: Prepared,
+    tokenizer: PreTrainedTokenizerBase,
+    guard: Guard,
+    checkpoint: Path | None,
+    arguments: Mapping[str, Any],
+) -> Trainer:
+    """The Trainer, with the model to start from; with the trained one where only what follows training is left."""
+    with PartialState().local_main_process_first():
+        start = checkpoint if checkpoint and _is_complete(checkpoint) else download_model(track)
+        model = AutoModelForCausalLM.from_pretrained(start)
+    settings = {
+        "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
+        "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
+        **arguments,
+        "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
+    }
+    blocks = {"train": prepared.train, "test": prepared.test}
+    trainer_class: Any = partial(SharedTrainer, guard)
+    return build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
+
+
+def _is_complete(checkpoint: Path | None) -> bool:
+    """Whether a checkpoint is that of the last step."""
+    if checkpoint is None:
+        return False
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    return bool(state.global_step >= state.max_steps)
+
+
+def _measure_before(trainer: Trainer, prepared: Prepared) -> dict[str, float] | None:
+    if trainer.is_fsdp_enabled:  # before it is sharded, the model may not fit
+        return None
+    return describe_score(score_together(trainer.model, prepared.test, trainer.args.eval_batch_size))
+
+
+def _train(trainer: Trainer, prepared: Prepared, checkpoint: Path | None) -> None:
+    stream = _stream_of(prepared)
+    if checkpoint:
+        print(f"Going on from {checkpoint.name}")
+        if stream:
+            path = checkpoint / STREAM_STATE.format(rank=trainer.args.process_index)
+            stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
+def _finish(
+    track: Track, prepared: Prepared, trainer: Trainer, record: dict[str, Any], checkpoint: Path | None
+) -> RunResult:
+    """Save the model, measure it, and write its card and the JSON of the run."""
+    args, folder = trainer.args, Path(str(trainer.args.output_dir))
+    first = trainer.is_world_process_zero()
+    with write_whole(folder) if first else nullcontext(folder / "unfinished-elsewhere") as unfinished:
+        trainer.save_model(str(unfinished))
+    model = trainer.model
+    if not trainer.is_fsdp_enabled:  # as whoever loads it will compute, in the precision of its weights
+        model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    after = score_together(model, prepared.test, args.eval_batch_size)
+    if _is_complete(checkpoint) and checkpoint:
+        trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    history = loss_history(trainer.state.log_history)
+    if first:
+        before = _score(record["before"]) if record["before"] else None
+        shown = {**hyperparameters(args), "steps": trainer.state.global_step, "processes": args.world_size}
+        how: dict[str, Any] = {"framework": "pytorch", "hyperparameters": shown, "before": before}
+        write_card(folder, track, prepared.facts, after=after, history=history, **how)
+        write_record(
+            folder,
+            {**record, "status": "finished", "after": describe_score(after), "losses": describe_history(history)},
+        )
+        print(f"Perplexity {after.perplexity:.2f} on {after.tokens:,} predictions in the blocks held out")
+        print(f"The model, its card, its curve and {RECORD} are in {folder.as_posix()}")
+    return RunResult(folder, after)
+
+
+def _score(values: Mapping[str, float]) -> Score:
+    return Score(values["summed_loss"], int(values["tokens"]))
+
+
+@contextmanager
+def _one_sentence(guard: Guard) -> Iterator[None]:
+    """Turn what stops a run into one sentence that says what to do, and what is left."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise MemoryError(_out_of_memory(guard)) from error
+    except FloatingPointError as error:
+        advice = "Lower --learning_rate, or raise --warmup_steps"
+        raise FloatingPointError(f"{error}. {advice}. {_what_is_left(guard)}") from error
+    except Exception as error:
+        if not guard.output_dir.is_dir():
+            raise FileNotFoundError(
+                f"the output folder {guard.output_dir.as_posix()} was removed while training, and all checkpoints "
+                "with it: run this again to begin anew"
+            ) from error
+        if "can't allocate memory" in str(error):  # what PyTorch raises on a CPU is a bare RuntimeError
+            raise MemoryError(_out_of_memory(guard)) from error
+        if guard.saving or is_disk_full(error):
+            raise OSError(_not_written(guard, error)) from error
+        raise
+
+
+def _out_of_memory(guard: Guard) -> str:
+    advice = (
+        "Halve --per_device_train_batch_size and double --gradient_accumulation_steps, or take a smaller block_size"
+    )
+    return f"out of memory. {advice}. {_what_is_left(guard)}"
+
+
+def _not_written(guard: Guard, error: BaseException) -> str:
+    """What to say of a failed write; the half that was written is removed, to make room."""
+    what = guard.output_dir.name
+    if guard.saving:
+        what = guard.saving.name
+        shutil.rmtree(guard.saving, ignore_errors=True)
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    free = shutil.disk_usage(guard.output_dir).free / 2**20
+    return f"{what} could not be written, with {free:,.0f} MiB free ({reason}). Make room. {_what_is_left(guard)}"
+
+
+def _what_is_left(guard: Guard) -> str:
+    whole = last_whole(guard.output_dir)
+    return f"{whole.name} is whole: the same call goes on from there" if whole else "There is no checkpoint yet"

@@ -1,0 +1,127 @@
+"""Train on data larger than memory and disk: rows are read, tokenized and cut into blocks as training needs them."""
+
+import zlib
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from datasets import Dataset, IterableDataset
+from datasets.distributed import split_dataset_by_node
+from torch.utils.data import get_worker_info
+
+HASH_RANGE = 2**32
+BEGINNING: dict[str, Any] = {"epoch": 0, "window": 0, "rows": None, "carry": [], "blocks": 0}
+
+
+def is_held_out(text: str, share: float) -> bool:
+    """Whether a text of a stream is one to test on, which its checksum decides.
+
+    So a text is on the same side whatever the order, the number of processes or the point where a run goes on, and
+    two copies of it are never on both.
+
+    Args:
+        text: The text.
+        share: The share of texts to hold out, between 0 and 1.
+    """
+    return zlib.crc32(text.encode()) < share * HASH_RANGE
+
+
+def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableDataset, Dataset]:
+    """Split a stream of texts into a stream to train on, and rows to test on.
+
+    Args:
+        texts: Rows with the column ``text``.
+        share: The share of texts to hold out.
+        rows: How many of them to test on at most; the rest of them is not used.
+
+    Returns:
+        The stream of the other texts, and the rows to test on, of which there may be none.
+    """
+
+    def select(batch: list[str], held_out: bool) -> list[bool]:
+        return [is_held_out(text, share) is held_out for text in batch]
+
+    how: dict[str, Any] = {"batched": True, "input_columns": "text"}
+    rest = texts.filter(select, fn_kwargs={"held_out": False}, **how)
+    test = texts.filter(select, fn_kwargs={"held_out": True}, **how).take(rows)
+    return rest, Dataset.from_dict({"text": [row["text"] for row in test]})
+
+
+class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
+    """An endless stream of blocks for one process, which can go on from any block.
+
+    Rows are read in windows. Each window is shuffled, its tokens joined behind what the window before left over, and
+    cut into blocks; so memory holds one window, and what has to be read again to go on is one window. After the last
+    row the stream begins anew, in another order.
+    """
+
+    def __init__(
+        self, tokens: IterableDataset, block_size: int, *, window: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        """Make a stream that begins at the first row.
+
+        Args:
+            tokens: Rows of ``input_ids``, as ``tokenize`` gives them.
+            block_size: Tokens in a block.
+            window: Rows in a window.
+            seed: Of the order within windows.
+            rank: Which of the processes this one is. Each gets files of its own where the files can be dealt out
+                evenly; otherwise each reads all rows and keeps its share.
+            processes: How many share the rows.
+        """
+        mine = split_dataset_by_node(tokens, rank=rank, world_size=processes) if processes > 1 else tokens
+        self.tokens = mine.with_format("arrow")
+        self.block_size, self.window, self.seed = block_size, window, seed
+        self._state = BEGINNING
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream is, after the block that was last taken from it; it can be written as JSON."""
+        return dict(self._state)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where another stream of the same rows was."""
+        self._state = dict(state)
+
+    def __iter__(self) -> Iterator[dict[str, list[int]]]:
+        if get_worker_info() is not None:
+            raise ValueError("a stream is read by the process that trains: leave dataloader_num_workers at 0")
+        while True:
+            at_the_beginning = self._state["rows"] is None and self._state["blocks"] == 0
+            blocks = self._blocks_of_epoch(self._state["epoch"])
+            first = next(blocks, None)
+            if first is None and at_the_beginning:
+                raise ValueError(f"the stream holds too few tokens to fill one block of {self.block_size}")
+            if first is not None:
+                yield first
+                yield from blocks
+            self._state = {**BEGINNING, "epoch": self._state["epoch"] + 1}
+
+    def _blocks_of_epoch(self, epoch: int) -> Iterator[dict[str, list[int]]]:
+        """What is left of one pass over the rows; before each block the state is that after it."""
+        start, size = self._state, self.block_size
+        self.tokens.set_epoch(epoch)
+        if start["rows"] is not None:
+            self.tokens.load_state_dict(start["rows"])
+        windows = self.tokens.iter(self.window)
+        carry, done = np.array(start["carry"], np.int32), start["blocks"]
+        for number in count(start["window"]):
+            rows = start["rows"] if number == start["window"] else self.tokens.state_dict()
+            table = next(windows, None)
+            if table is None:
+                return
+            place = {"epoch": epoch, "window": number, "rows": rows, "carry": carry.tolist()}
+            ids = np.concatenate([carry, self._shuffled(table, epoch, number)])
+            for block in range(done, len(ids) // size):
+                self._state = {**place, "blocks": block + 1}
+                yield {"input_ids": ids[block * size : (block + 1) * size].tolist()}
+            carry, done = ids[len(ids) // size * size :], 0
+
+    def _shuffled(self, table: pa.Table, epoch: int, window: int) -> np.ndarray[Any, np.dtype[np.int32]]:
+        """The tokens of a window's rows, the rows in another order in every epoch."""
+        rows = table.column("input_ids").combine_chunks()
+        order = np.random.default_rng([self.seed, epoch, window]).permutation(len(rows))
+        ids: np.ndarray[Any, np.dtype[np.int32]] = rows.take(pa.array(order)).flatten().to_numpy()
+        return ids
