@@ -1,12 +1,13 @@
 """Every committed notebook was run in order, holds its outputs and nothing private, and still gives the same."""
 
+import ast
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
+from functools import reduce
 from pathlib import Path
 
 import nbformat
@@ -21,6 +22,8 @@ from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
 from clmkit.tracks import choose_track
 from clmkit.training.shared import TRAINED_BY, prepare_blocks, tuned_models
 from tests.kernels import keras_python
+from tests.notebooks import exercises as exercises_tool
+from tests.notebooks.exercises import derive_cells, exercise_cells, read_exercises, stored_outputs, with_solutions
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -33,10 +36,10 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies of all notebooks in one folder, so that what 06a saves 07a finds, and the repository stays clean."""
+    """All notebooks, with their solutions, in one folder: what 06a saves 07a finds, and the repository stays clean."""
     folder = tmp_path_factory.mktemp("notebooks")
     for path in NOTEBOOKS:
-        shutil.copy(path, folder)
+        nbformat.write(with_solutions(nbformat.read(path, as_version=4), path.stem), folder / path.name)
     return folder
 
 
@@ -83,7 +86,6 @@ def test_notebook_is_short_explained_and_described(path: Path) -> None:
             if "image/png" in output.get("data", {}):
                 assert output.metadata["image/png"]["alt"], cell.source
     assert notebook.cells[0].source.startswith("# ")
-    assert "## Summary" in notebook.cells[-1].source
     assert sum("result" in cell.metadata.get("tags", []) for cell in code_cells(notebook)) == 1
 
 
@@ -159,10 +161,86 @@ def test_numbers_said_to_be_on_this_page_are(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    shown = " ".join(str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs)
+    printed = stored_outputs(notebook)
+    shown = " ".join(printed) + " ".join(
+        str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs
+    )
     for sentence in re.findall(r"[^.:]*\bon this page\b.*?\.(?=\s|$)", prose, flags=re.IGNORECASE):
         for number in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?!\d| %)", sentence):
             assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", shown), f"{number}: {sentence}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_ends_with_a_short_summary_and_three_or_four_exercises(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    summary, heading, *exercises = notebook.cells[[cell.id for cell in notebook.cells].index("summary") :]
+    points = [line for line in summary.source.splitlines() if line.startswith("- ")]
+    assert summary.source.startswith("## Summary\n\n- ")
+    assert 1 <= len(points) <= 5
+    assert heading.source.startswith("## Exercises\n")
+    assert [cell.id for cell in exercises] in ([f"exercise-{i}" for i in range(1, n + 1)] for n in (3, 4))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_exercises_are_those_of_their_source(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    cells = exercise_cells(notebook)
+    derived = derive_cells(path.stem, stored_outputs(notebook))
+    assert cells == derived, f"python -m tests.notebooks.exercises {path.stem}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_exercise_filled_in_is_its_solution(path: Path) -> None:
+    outputs = stored_outputs(nbformat.read(path, as_version=4))
+    cells = exercise_cells(nbformat.read(path, as_version=4))[1:]
+    for exercise, output, cell in zip(read_exercises(path.stem), outputs, cells, strict=True):
+        *start, solution = re.findall(r"```python\n(.*?)\n```", cell.source, flags=re.DOTALL)
+        assert len(solution.splitlines()) <= 15, solution
+        assert not re.search("[«»]", cell.source)
+        assert len(start) == bool(exercise.parts)
+        for unfilled in start:
+            assert unfilled != solution
+            ast.parse(unfilled)  # it is Python as it stands
+            filled = reduce(lambda code, part: code.replace("...", part, 1), exercise.parts, unfilled)
+            assert filled == solution
+        if exercise.varies:
+            assert "assert " in solution, f"{exercise.title}: its output is not compared, so it must check itself"
+        for number in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", exercise.reading):
+            said = exercise.question + solution + output
+            assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", said), f"{exercise.title}: {number}"
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("A question.\n\nA reading.", "one block of code"),
+        ("A question.\n\n```python\nprint(1)\n```\n", "one block of code"),
+        (
+            "A question.\n\n```python\nprint(1)\n```\n\nAnd\n\n```python\nprint(2)\n```\n\nA reading.",
+            "one block of code",
+        ),
+    ],
+)
+def test_a_source_without_question_code_or_reading_is_refused(
+    body: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exercises_tool, "NOTEBOOKS", tmp_path)
+    (tmp_path / "exercises").mkdir()
+    (tmp_path / "exercises" / "09_new.md").write_text(f"## Odd\n\n{body}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"09_new.md, 'Odd'.*{problem}"):
+        read_exercises("09_new")
+
+
+def test_solutions_are_formatted_and_checked_like_other_code(workspace: Path) -> None:
+    config = ROOT / "pyproject.toml"
+    for command in (["format", "--check"], ["check"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--config", config, workspace],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout
 
 
 def run_nbval(path: Path, folder: Path) -> None:
@@ -171,7 +249,7 @@ def run_nbval(path: Path, folder: Path) -> None:
     run = subprocess.run(
         [*command, path.name], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    cells = len(code_cells(nbformat.read(path, as_version=4)))
+    cells = len(code_cells(nbformat.read(folder / path.name, as_version=4)))
     assert run.returncode == 0, run.stdout[-6000:]
     assert f"{cells} passed" in run.stdout
 
