@@ -229,7 +229,7 @@ def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
         limit: What the limits are those of.
     """
     tasks = list(next(iter(loads.values())))
-    figure = Figure(figsize=(8, 0.24 * (len(loads) + 1) * len(tasks) + 1.2), layout="constrained")
+    figure = Figure(figsize=(8, 0.2 * (len(loads) + 1) * len(tasks) + 1), layout="constrained")
     axes = figure.add_subplot()
     for number, ((size, shares), colour, hatch) in enumerate(
         zip(loads.items(), [SKY, YELLOW, ORANGE, PINK], ["", "//", "..", "xx"], strict=False)
@@ -242,10 +242,12 @@ def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
             bar.set(hatch=hatch, linewidth=0.5)
     axes.axvline(1, color="black", linewidth=1.5)
     axes.set_xscale("log")
+    shown = [share for shares in loads.values() for share in shares.values()]
+    axes.set_xlim(min(*shown, 1) / 2, 2 * max(*shown, 1))
     axes.set_yticks([task + 0.4 for task in range(len(tasks))], tasks)
     axes.set(title="What breaks first: bars to the right of the line", xlabel=f"need, as a multiple of {limit}")
     axes.set_ylabel("task")
-    axes.invert_yaxis()
+    axes.set_ylim(len(tasks), -0.2)
     axes.legend(loc="lower right")
     breaking = {size: [task for task, share in shares.items() if share > 1] for size, shares in loads.items()}
     parts = [f"at {size} beyond the limit: {', '.join(names) or 'nothing'}" for size, names in breaking.items()]
