@@ -208,3 +208,56 @@ def plot_counts(counts: Mapping[str, float], *, title: str, label: str, rows: st
     axes.set(title=title, xlabel=label, ylabel=rows)
     axes.invert_yaxis()
     show(figure, f"Bar chart, {title}: " + ", ".join(f"{name} {count:,.0f}" for name, count in pairs) + f" {label}.")
+
+
+def plot_loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Draw the training losses of several runs over each other, so that equal ones cover each other.
+
+    Args:
+        curves: Steps and losses per token in nats, for each run.
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    colours = [SKY, ORANGE, GREEN, PINK, BLUE]
+    for number, (name, points) in enumerate(curves.items()):
+        steps, losses = [step for step, _ in points], [loss for _, loss in points]
+        width = 2.5 * (len(curves) - number)  # the first one lies at the bottom and is the widest
+        axes.plot(steps, losses, color=colours[number % len(colours)], linewidth=width, label=name)
+    axes.set(title="The same global batch, shared in different ways", xlabel="step", ylabel="loss per token (nats)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    ends = [f"{name} from {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in curves.items()]
+    show(figure, f"Line chart of the loss by step, {len(curves)} curves: " + "; ".join(ends) + ".")
+
+
+def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
+    """Draw how much of a limit each task takes at each size, on a logarithmic axis with a line where it is reached.
+
+    Args:
+        loads: For each size, and for each task, the need divided by the limit.
+        limit: What the limits are those of.
+    """
+    tasks = list(next(iter(loads.values())))
+    figure = Figure(figsize=(8, 0.2 * (len(loads) + 1) * len(tasks) + 1), layout="constrained")
+    axes = figure.add_subplot()
+    for number, ((size, shares), colour, hatch) in enumerate(
+        zip(loads.items(), [SKY, YELLOW, ORANGE, PINK], ["", "//", "..", "xx"], strict=False)
+    ):
+        places = [task + (number + 0.5) * 0.8 / len(loads) for task in range(len(tasks))]
+        values = [shares[task] for task in tasks]
+        lengths = [value - 1 for value in values]  # from the line at 1, to the left or to the right
+        bars = axes.barh(places, lengths, 0.8 / len(loads), left=1, label=size, color=colour, edgecolor="black")
+        for bar in bars:
+            bar.set(hatch=hatch, linewidth=0.5)
+    axes.axvline(1, color="black", linewidth=1.5)
+    axes.set_xscale("log")
+    shown = [share for shares in loads.values() for share in shares.values()]
+    axes.set_xlim(min(*shown, 1) / 2, 2 * max(*shown, 1))
+    axes.set_yticks([task + 0.4 for task in range(len(tasks))], tasks)
+    axes.set(title="What breaks first: bars to the right of the line", xlabel=f"need, as a multiple of {limit}")
+    axes.set_ylabel("task")
+    axes.set_ylim(len(tasks), -0.2)
+    axes.legend(loc="lower right")
+    breaking = {size: [task for task, share in shares.items() if share > 1] for size, shares in loads.items()}
+    parts = [f"at {size} beyond the limit: {', '.join(names) or 'nothing'}" for size, names in breaking.items()]
+    show(figure, f"Bar chart of needs as multiples of {limit}; " + "; ".join(parts) + ".")

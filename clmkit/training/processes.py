@@ -124,12 +124,14 @@ def one_voice() -> Iterator[bool]:
         Whether this is the first process.
     """
     with contextlib.ExitStack() as undo:
-        logging.disable_progress_bar()
-        undo.callback(logging.enable_progress_bar)
+        if logging.is_progress_bar_enabled():
+            logging.disable_progress_bar()
+            undo.callback(logging.enable_progress_bar)
         first = bool(PartialState().is_main_process)
         if not first:
-            datasets.disable_progress_bars()
-            undo.callback(datasets.enable_progress_bars)
+            if not datasets.are_progress_bars_disabled():
+                datasets.disable_progress_bars()
+                undo.callback(datasets.enable_progress_bars)
             undo.callback(logging.set_verbosity, logging.get_verbosity())
             logging.set_verbosity_error()
             nowhere = undo.enter_context(open(os.devnull, "w"))

@@ -55,6 +55,7 @@ def test_the_course_has_its_notebooks() -> None:
         "06c_train_keras_hub",
         "07a_infer_pytorch",
         "07b_infer_keras",
+        "08_scale_out",
     ]
 
 
