@@ -1,6 +1,7 @@
 """A playground: write a prompt, turn the sampling arguments, and watch models write side by side."""
 
 import html
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event, Lock, Thread
@@ -122,7 +123,7 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
         HTML; a crossed token was cut off.
     """
     heads = "".join(
-        f'<th scope="col" style="padding:1px 4px;text-align:left">{step.name.replace(" ", "<br>", 1)}<br>'
+        f'<th scope="col" style="padding:1px 4px;text-align:left">{re.sub(" (?=[0-9])", "<br>", step.name)}<br>'
         f"{step.left:,} left</th>"
         for step in steps
     )
