@@ -2,8 +2,8 @@
 
     python -m tests.notebooks.execute [NAME ...]
 
-The working folder is a temporary one. What says nothing to a reader is taken out: widget state, the times of cells, and
-the version of the Python that happened to run.
+The badge and the install line are written from pyproject.toml first. The working folder is a temporary one. What says
+nothing to a reader is taken out: widget state, the times of cells, and the version of the Python that happened to run.
 """
 
 import base64
@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 
 from clmkit.course import HEADLESS, KERNEL
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+from tests.notebooks import addresses
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PICTURES = {"06a_train_pytorch": "loss_curve.png", "07a_infer_pytorch": "next_token.png"}
@@ -48,6 +49,7 @@ def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
 def main(names: list[str]) -> None:
     os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
     os.environ.pop("HF_TOKEN", None)
+    addresses.main()
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
             if names and path.stem not in names:
