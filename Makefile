@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test test-browser lab doctor bench format notebooks lock tiny-model clean
+.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -65,7 +65,7 @@ doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
 bench: setup ## measure everything in benchmarks/ (most of an hour), and write the tables and pictures of its README
-	@for script in text_to_blocks training generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
+	@for script in text_to_blocks training memory generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
 
 format: setup ## let ruff format and mend the code
 	@$(VENV)/bin/ruff check --quiet --fix .
@@ -73,6 +73,9 @@ format: setup ## let ruff format and mend the code
 
 notebooks: setup ## run the committed notebooks in place, as a change to one requires
 	@$(PY) -m tests.notebooks.execute
+
+addresses: setup ## write the address in pyproject.toml into the Colab badges and install lines (notebooks does it too)
+	@$(PY) -m tests.notebooks.addresses
 
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv

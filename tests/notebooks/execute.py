@@ -2,9 +2,9 @@
 
     python -m tests.notebooks.execute [NAME ...]
 
-After each run its solutions, from which its exercises are written anew. The working folder is a temporary one. What
-says nothing to a reader is taken out: widget state, the times of cells, and the version of the Python that happened to
-run.
+The badge and the install line are written from pyproject.toml first; after each run its solutions run, from which its
+exercises are written anew. The working folder is a temporary one. What says nothing to a reader is taken out: widget
+state, the times of cells, and the version of the Python that happened to run.
 """
 
 import base64
@@ -14,6 +14,7 @@ import tempfile
 import nbformat
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+from tests.notebooks import addresses
 from tests.notebooks.exercises import NOTEBOOKS, run, run_headless
 
 PICTURES = {"06a_train_pytorch": "loss_curve.png", "07a_infer_pytorch": "next_token.png"}
@@ -44,6 +45,7 @@ def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
 
 def main(names: list[str]) -> None:
     run_headless()
+    addresses.main()
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
             if names and path.stem not in names:

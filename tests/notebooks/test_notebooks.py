@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from functools import reduce
 from pathlib import Path
 
@@ -23,11 +22,11 @@ from clmkit.tracks import choose_track
 from clmkit.training.shared import TRAINED_BY, prepare_blocks, tuned_models
 from tests.kernels import keras_python
 from tests.notebooks import exercises as exercises_tool
+from tests.notebooks.addresses import PAGES, REPOSITORY, with_addresses
 from tests.notebooks.exercises import derive_cells, exercise_cells, read_exercises, stored_outputs, with_solutions
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -98,6 +97,17 @@ def test_badge_and_install_line_name_the_project_s_own_address(path: Path) -> No
     setup = code_cells(notebook)[0].source
     extra = {"06b_train_keras": "keras", "06c_train_keras_hub": "torch,keras-hub", "07b_infer_keras": "keras"}
     assert f'%pip install --quiet "clmkit[{extra.get(path.stem, "torch")}] @ git+{REPOSITORY}"' in setup
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_badge_and_install_line_are_written_from_one_place(page: Path) -> None:
+    text, path = page.read_text(encoding="utf-8"), page.relative_to(ROOT)
+    assert with_addresses(text, path) == text, "make addresses"
+    moved = with_addresses(text, path, "https://github.com/someone/else")
+    assert moved.count("/someone/else") >= (2 if page.suffix == ".ipynb" else 1)
+    assert REPOSITORY not in moved
+    assert f"/github/{REPOSITORY.removeprefix('https://github.com/')}" not in moved
+    assert with_addresses(moved, path) == text
 
 
 COLAB = """
