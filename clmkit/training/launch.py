@@ -16,7 +16,7 @@ def prepare_launch() -> int:
     management library (NVML).
 
     Returns:
-        One for each GPU. Without a GPU, two that share the CPU where the system can fork a running kernel, else one.
+        Two where there are several GPUs, or no GPU but a system that can fork a running kernel; else one.
 
     Raises:
         RuntimeError: If PyTorch was imported before, with more threads.
@@ -34,12 +34,14 @@ def prepare_launch() -> int:
 
 
 def _choose(gpus: int) -> tuple[int, str]:
-    if gpus:
-        return gpus, "one for each GPU"
+    if gpus == 1:
+        return 1, "there is one GPU"
     if not hasattr(os, "fork"):
-        return 1, "this system cannot copy a running kernel, as notebook_launcher would; the commands below work"
+        return 1, "this system cannot copy a running kernel, as notebook_launcher would"
+    if gpus:
+        return 2, f"each has one of the {gpus} GPUs"
     if sys.platform == "darwin":
-        return 1, "macOS's own libraries do not survive the copying of a kernel; the commands below work"
+        return 1, "macOS's own libraries do not survive the copying of a kernel"
     if "google.colab" in sys.modules:
         return 1, "notebook_launcher starts no more in Colab without GPUs"
     return 2, "no GPU here, so they share the CPU"

@@ -31,13 +31,15 @@ def test_without_a_gpu_two_processes_of_one_thread_share_the_cpu(capsys: pytest.
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
 
 
-@pytest.mark.parametrize("gpus", [1, 4])
-def test_every_gpu_gets_a_process(
-    gpus: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("gpus", "line"), [(1, "1 process: there is one GPU"), (4, "2 processes: each has one of the 4 GPUs")]
+)
+def test_two_gpus_are_used_if_there_are_as_many(
+    gpus: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretend(monkeypatch, gpus=gpus)
-    assert prepare_launch() == gpus
-    assert "one for each GPU" in capsys.readouterr().out
+    assert prepare_launch() == min(gpus, 2)
+    assert capsys.readouterr().out == f"{line}\n"
 
 
 def test_where_a_kernel_cannot_be_forked_it_is_one_process(
