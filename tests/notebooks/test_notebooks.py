@@ -193,7 +193,7 @@ def test_exercise_filled_in_is_its_solution(path: Path) -> None:
     cells = exercise_cells(nbformat.read(path, as_version=4))[1:]
     for exercise, output, cell in zip(read_exercises(path.stem), outputs, cells, strict=True):
         *start, solution = re.findall(r"```python\n(.*?)\n```", cell.source, flags=re.DOTALL)
-        assert len(solution.splitlines()) <= 15, solution
+        assert len([line for line in solution.splitlines() if line]) <= 15, solution
         assert not re.search("[«»]", cell.source)
         assert len(start) == bool(exercise.parts)
         for unfilled in start:
