@@ -1,6 +1,7 @@
 """Train unattended: one function for a notebook, a command, many GPUs and many machines, which a kill only delays."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -157,13 +158,15 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
                 record["before"] = _measure_before(trainer, prepared)
                 if first:
                     write_record(folder, record)
-            if not _is_complete(checkpoint):
+            if checkpoint and _is_complete(checkpoint):
+                trainer.state = _state_of(checkpoint)
+            else:
                 _train(trainer, prepared, checkpoint)
             if guard.stopped:
                 step = trainer.state.global_step
                 print(f"Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there")
                 return RunResult(folder, None)
-            return _finish(track, prepared, trainer, record, checkpoint)
+            return _finish(track, prepared, trainer, record)
 
 
 def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
@@ -278,11 +281,13 @@ def _build(
     return build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
 
 
-def _is_complete(checkpoint: Path | None) -> bool:
-    """Whether a checkpoint is that of the last step."""
-    if checkpoint is None:
-        return False
-    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+def _state_of(checkpoint: Path) -> TrainerState:
+    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint is that of the last step; the Trainer would train one more on resuming from it."""
+    state = _state_of(checkpoint)
     return bool(state.global_step >= state.max_steps)
 
 
@@ -299,12 +304,20 @@ def _train(trainer: Trainer, prepared: Prepared, checkpoint: Path | None) -> Non
         if stream:
             path = checkpoint / STREAM_STATE.format(rank=trainer.args.process_index)
             stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    log = logging.getLogger("transformers.trainer")
+    log.addFilter(_is_news)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        log.removeFilter(_is_news)
 
 
-def _finish(
-    track: Track, prepared: Prepared, trainer: Trainer, record: dict[str, Any], checkpoint: Path | None
-) -> RunResult:
+def _is_news(message: logging.LogRecord) -> bool:
+    """Whether a message is more than that a checkpoint lacks the output layer's weights: they are the embedding's."""
+    return "missing keys in the checkpoint model loaded: ['lm_head.weight']" not in message.getMessage()
+
+
+def _finish(track: Track, prepared: Prepared, trainer: Trainer, record: dict[str, Any]) -> RunResult:
     """Save the model, measure it, and write its card and the JSON of the run."""
     args, folder = trainer.args, Path(str(trainer.args.output_dir))
     first = trainer.is_world_process_zero()
@@ -314,8 +327,6 @@ def _finish(
     if not trainer.is_fsdp_enabled:  # as whoever loads it will compute, in the precision of its weights
         model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     after = score_together(model, prepared.test, args.eval_batch_size)
-    if _is_complete(checkpoint) and checkpoint:
-        trainer.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     history = loss_history(trainer.state.log_history)
     if first:
         before = _score(record["before"]) if record["before"] else None

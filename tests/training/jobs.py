@@ -1,0 +1,142 @@
+"""What the tests of training run in processes of their own; a function that a process runs has to be in a module."""
+
+import json
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM
+
+from clmkit.training import run
+from clmkit.training.command import run_command
+from clmkit.training.processes import join_processes, one_voice, score_together
+
+
+def command(name: str, words: list[str]) -> int:
+    return run_command(name, words)
+
+
+def note_blocks(words: list[str], notes: Path) -> int:
+    """Train, and note the blocks of every step: whose labels count."""
+    rank = os.environ.get("RANK", "0")
+    original = run.SharedTrainer.training_step
+
+    def noting(self: Any, model: Any, inputs: Any, *rest: Any, **options: Any) -> Any:
+        counted = [
+            ids.tolist()
+            for ids, labels in zip(inputs["input_ids"], inputs["labels"], strict=True)
+            if (labels != -100).any()
+        ]
+        with notes.with_name(f"{notes.name}-{rank}").open("a") as file:
+            file.write(json.dumps([self.state.global_step, counted]) + "\n")
+        return original(self, model, inputs, *rest, **options)
+
+    run.SharedTrainer.training_step = noting
+    return run_command("train", words)
+
+
+def count_maps(words: list[str], notes: Path) -> int:
+    """Train, and count the rows that this process itself joined or tokenized."""
+    original = Dataset._map_single
+    counted = 0
+
+    def counting(shard: Dataset, *rest: Any, **options: Any) -> Any:
+        nonlocal counted
+        counted += len(shard)
+        return original(shard, *rest, **options)
+
+    Dataset._map_single = staticmethod(counting)
+    status = run_command("train", words)
+    notes.with_name(f"{notes.name}-{os.environ['RANK']}").write_text(str(counted))
+    return status
+
+
+def score(model: str, blocks: list[list[int]], batch_size: int, notes: Path) -> None:
+    """Score blocks together, and note the result of each process."""
+    join_processes()
+    with one_voice():
+        result = score_together(
+            AutoModelForCausalLM.from_pretrained(model), Dataset.from_dict({"input_ids": blocks}), batch_size
+        )
+    notes.with_name(f"{notes.name}-{os.environ.get('RANK', '0')}").write_text(json.dumps(result))
+
+
+PHASES = ["start", "train", "save", "evaluate"]
+
+
+def tell_phases(words: list[str], phase: Any, times: Any) -> int:
+    """Train, and tell in shared memory what goes on just now, and how many times each phase was begun."""
+
+    def telling(method: Any, name: str) -> Any:
+        number = PHASES.index(name)
+
+        def told(*arguments: Any, **options: Any) -> Any:
+            phase.value = number
+            times[number] += 1
+            try:
+                return method(*arguments, **options)
+            finally:
+                phase.value = PHASES.index("train")
+
+        return told
+
+    run.SharedTrainer._save_checkpoint = telling(run.SharedTrainer._save_checkpoint, "save")
+    run.SharedTrainer.evaluate = telling(run.SharedTrainer.evaluate, "evaluate")
+    run.SharedTrainer.training_step = telling(run.SharedTrainer.training_step, "train")
+    return run_command("train", words)
+
+
+def slow_steps(words: list[str], seconds: float) -> int:
+    """Train, but take so long for every step that a signal meets the run in the middle."""
+    original = run.SharedTrainer.training_step
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(seconds)
+        return original(*arguments, **options)
+
+    run.SharedTrainer.training_step = slow
+    return run_command("train", words)
+
+
+def weigh(words: list[str], notes: Path) -> int:
+    """Train, and note the peak of this process's own memory, in MiB."""
+    status = run_command("train", words)
+    notes.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    return status
+
+
+def at_step(words: list[str], step: int, what: str) -> int:
+    """Train, and let something go wrong in a step: the folder is removed, weights become NaN, memory is used up."""
+    original = run.SharedTrainer.training_step
+
+    def spoilt(self: Any, model: Any, *arguments: Any, **options: Any) -> Any:
+        if self.state.global_step == step:
+            if what == "remove":
+                shutil.rmtree(self.args.output_dir)
+            elif what == "nan":
+                with torch.no_grad():
+                    model.transformer.ln_f.weight.fill_(torch.nan)
+            else:
+                torch.ones(2**44)  # what torch itself says where there are no 64 TiB
+        return original(self, model, *arguments, **options)
+
+    run.SharedTrainer.training_step = spoilt
+    return run_command("train", words)
+
+
+def fill_the_disk(words: list[str], step: int) -> int:
+    """Train, and from a step on let no file grow large: writing fails in the middle, as on a full disk."""
+    original = run.SharedTrainer.training_step
+
+    def filling(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.state.global_step == step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        return original(self, *arguments, **options)
+
+    run.SharedTrainer.training_step = filling
+    return run_command("train", words)

@@ -1,0 +1,150 @@
+"""Streams: endless, shuffled, dealt out among processes, and able to go on from any block."""
+
+import json
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset, load_dataset
+from transformers import PreTrainedTokenizerBase
+
+from clmkit.eli5 import join_answers
+from clmkit.tokenization import tokenize
+from clmkit.training.options import RunOptions
+from clmkit.training.run import train
+from clmkit.training.streams import BlockStream, hold_out, is_held_out
+from tests.training import jobs
+from tests.training.launch import record, run, words
+
+
+def texts_of(shards: Path) -> Any:
+    return join_answers(load_dataset("json", data_files=str(shards / "*.jsonl"), split="train", streaming=True))
+
+
+def make_stream(shards: Path, tokenizer: PreTrainedTokenizerBase, share: float = 0.1, **how: Any) -> BlockStream:
+    rest, _ = hold_out(texts_of(shards), share, 500)
+    how = {"block_size": 16, "window": 30, "seed": 42, **how}
+    return BlockStream(tokenize(rest, tokenizer), **how)
+
+
+def first_epoch(stream: BlockStream) -> list[list[int]]:
+    blocks = []
+    for row in stream:
+        if stream.state_dict()["epoch"]:
+            break
+        blocks.append(row["input_ids"])
+    return blocks
+
+
+@pytest.mark.parametrize("window", [7, 30, 1000])
+def test_an_epoch_has_every_token_of_the_rows_to_train_on(
+    shards: Path, tokenizer: PreTrainedTokenizerBase, window: int
+) -> None:
+    texts = [row["text"] for row in texts_of(shards)]
+    expected = Counter(token for text in texts if not is_held_out(text, 0.1) for token in tokenizer(text)["input_ids"])
+    stream = make_stream(shards, tokenizer, window=window, block_size=1)
+    assert Counter(token for block in first_epoch(stream) for token in block) == expected
+    blocks = first_epoch(make_stream(shards, tokenizer, window=window))
+    lost = expected - Counter(token for block in blocks for token in block)
+    assert lost.total() < 16
+    assert all(len(block) == 16 for block in blocks)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])  # four files: dealt out as files, and as rows
+def test_processes_share_the_rows_of_an_epoch(shards: Path, tokenizer: PreTrainedTokenizerBase, processes: int) -> None:
+    whole = Counter(token for block in first_epoch(make_stream(shards, tokenizer, block_size=1)) for token in block)
+    shares = [
+        first_epoch(make_stream(shards, tokenizer, block_size=1, rank=rank, processes=processes))
+        for rank in range(processes)
+    ]
+    assert sum((Counter(token for block in share for token in block) for share in shares), Counter()) == whole
+    assert all(len(share) > whole.total() / processes / 2 for share in shares)
+
+
+def test_it_goes_on_from_any_block_into_the_next_epochs(shards: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    stream = make_stream(shards, tokenizer)
+    taken, states = [], []
+    for row in islice(stream, 2 * len(first_epoch(make_stream(shards, tokenizer))) + 10):
+        taken.append(row["input_ids"])
+        states.append(json.dumps(stream.state_dict()))
+    assert json.loads(states[-1])["epoch"] == 2
+    for place in range(0, len(taken) - 1, 37):
+        other = make_stream(shards, tokenizer)
+        other.load_state_dict(json.loads(states[place]))
+        rest = [row["input_ids"] for row in islice(other, len(taken) - place - 1)]
+        assert rest == taken[place + 1 :], f"after block {place}"
+
+
+def test_going_on_reads_one_window_again_and_no_more(
+    shards: Path, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make_stream(shards, tokenizer, window=10)
+    blocks = first_epoch(make_stream(shards, tokenizer, window=10))
+    for _ in islice(stream, len(blocks) - 1):
+        pass
+    other = make_stream(shards, tokenizer, window=10)
+    other.load_state_dict(stream.state_dict())
+    shuffled = BlockStream._shuffled
+    windows = []
+
+    def counting(self: BlockStream, table: Any, epoch: int, window: int) -> Any:
+        windows.append(len(table))
+        return shuffled(self, table, epoch, window)
+
+    monkeypatch.setattr(BlockStream, "_shuffled", counting)
+    assert next(iter(other))["input_ids"] == blocks[-1]
+    assert windows
+    assert sum(windows) <= 20
+
+
+def test_windows_and_epochs_are_shuffled_and_a_seed_decides(shards: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    orders = [first_epoch(make_stream(shards, tokenizer, seed=seed)) for seed in (1, 1, 2)]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    stream = make_stream(shards, tokenizer, seed=1)
+    second = [row["input_ids"] for row in islice(stream, 2 * len(orders[0]))][len(orders[0]) :]
+    assert second != orders[0]
+
+
+def test_texts_to_test_on_are_never_trained_on_copies_included(shards: Path) -> None:
+    rest, test = hold_out(texts_of(shards), 0.2, 500)
+    trained, tested = [row["text"] for row in rest], list(test["text"])
+    assert len(trained) + len(tested) == 200
+    assert 10 < len(tested) < 80
+    assert not set(trained) & set(tested)
+    assert len(hold_out(texts_of(shards), 0.2, 3)[1]) == 3
+
+
+def test_too_little_text_is_an_error_and_not_an_endless_loop(
+    documents: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    rows = Dataset.from_dict({"input_ids": [[1, 2, 3]]}).to_iterable_dataset()
+    with pytest.raises(ValueError, match="too few tokens to fill one block of 16"):
+        next(iter(BlockStream(rows, 16, window=5, seed=0)))
+
+
+def test_a_stream_wants_to_know_how_many_steps(shards: Path, steady_model: Path, tmp_path: Path) -> None:
+    options = RunOptions(data=[str(shards / "*.jsonl")], model=str(steady_model), streaming=True, block_size=16)
+    with pytest.raises(ValueError, match="how long a stream is: say how many steps to train by --max_steps"):
+        train(options, output_dir=str(tmp_path / "out"))
+
+
+ROW = '{{"text": "{n}. Water boils sooner on a mountain, where less air presses on it. {n}"}}\n'
+
+
+def test_memory_does_not_depend_on_the_size_of_the_data(steady_model: Path, tmp_path: Path) -> None:
+    how = {"model": steady_model, "block_size": 32, "streaming": True, "max_steps": 30, "window": 500, "use_cpu": True}
+    how |= {"test_rows": 20, "per_device_train_batch_size": 32, "eval_strategy": "no", "save_strategy": "no"}
+    peaks = []
+    for name, rows in (("small", 4_000), ("large", 400_000)):
+        with (tmp_path / f"{name}.jsonl").open("w") as file:
+            file.writelines(ROW.format(n=n) for n in range(rows))
+        given = words(**how, data=tmp_path / f"{name}.jsonl", output_dir=tmp_path / name)
+        run(jobs.weigh, given, tmp_path / f"{name}-peak", log=tmp_path / name)
+        peaks.append(float((tmp_path / f"{name}-peak").read_text()))
+    size = (tmp_path / "large.jsonl").stat().st_size / 2**20
+    assert size > 30
+    assert peaks[1] < peaks[0] + 25, f"{size:.0f} MiB of rows cost {peaks[1] - peaks[0]:.0f} MiB"
+    assert record(tmp_path / "large")["after"]["perplexity"] > 1
