@@ -1,0 +1,254 @@
+"""Take new and changed prose into the PO files, and write the notebooks of every language.
+
+    python -m tools.translate
+
+A folder of `notebooks/locale` is a language, named by its code. One PO file belongs to each notebook, one message to
+each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation, marked fuzzy. A
+cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as they are.
+"""
+
+import copy
+import io
+import re
+import tempfile
+from pathlib import Path
+
+import nbformat
+from babel import Locale
+from babel.messages import Catalog
+from babel.messages.pofile import read_po, write_po
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SOURCE = "en"
+
+PO_HEADER = r'''msgid ""
+msgstr ""
+"Language: {language}\n"
+"MIME-Version: 1.0\n"
+"Content-Type: text/plain; charset=UTF-8\n"
+"Content-Transfer-Encoding: 8bit\n"
+
+'''
+
+FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
+INLINE_CODE = re.compile(r"(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)", re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+
+
+def languages(notebooks: Path = NOTEBOOKS) -> list[str]:
+    """The codes of the languages that there is a folder for."""
+    return sorted(path.name for path in (notebooks / "locale").iterdir() if path.is_dir())
+
+
+def sources(notebooks: Path = NOTEBOOKS) -> list[Path]:
+    """The English notebooks, in the course's order."""
+    return sorted(notebooks.glob("[0-9]*.ipynb"))
+
+
+def catalog_path(name: str, language: str, notebooks: Path = NOTEBOOKS) -> Path:
+    """Where the translations of a notebook stand."""
+    return notebooks / "locale" / language / "LC_MESSAGES" / f"{name}.po"
+
+
+def own_name(language: str) -> str:
+    """What a language calls itself."""
+    return Locale.parse(language).get_language_name(language) or language
+
+
+def language_links(name: str, page: str, others: list[str]) -> str:
+    """The line that links a notebook with its twins.
+
+    Args:
+        name: The notebook's name, without its suffix.
+        page: The language of the page on which the line stands.
+        others: The languages of the translations.
+    """
+
+    def entry(language: str) -> str:
+        folder = "" if language == SOURCE else f"{language}/"
+        up = "" if page == SOURCE else "../"
+        return own_name(language) if language == page else f"[{own_name(language)}]({up}{folder}{name}.ipynb)"
+
+    return " · ".join(map(entry, [SOURCE, *others]))
+
+
+def without_links(prose: str) -> str:
+    """The prose of an English notebook's first cell without the line of ``language_links``."""
+    return re.sub(rf"\n\n{own_name(SOURCE)} · .*", "", prose, count=1)
+
+
+def with_links(prose: str, links: str) -> str:
+    """The prose of a first cell with the line of ``language_links`` as its third paragraph, after title and badge."""
+    paragraphs = prose.split("\n\n")
+    return "\n\n".join([*paragraphs[:2], links, *paragraphs[2:]])
+
+
+def messages(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """The prose to translate, by the id of its markdown cell."""
+    return {cell.id: without_links(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"}
+
+
+def read_catalog(path: Path, language: str) -> Catalog:
+    """The translations in a PO file; none if there is no such file."""
+    if not path.exists():
+        return Catalog(language)
+    with path.open("rb") as file:
+        return read_po(file, language, ignore_obsolete=True, abort_invalid=True)
+
+
+def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
+    """Take new and changed prose into a catalog.
+
+    Args:
+        catalog: Translations, each with the id of its cell for a context. Those of changed cells become fuzzy, those
+            of cells that are gone are left out.
+        prose: As ``messages`` gives it.
+    """
+    before = {message.context: message for message in catalog if message.id}
+    template = Catalog()
+    for cell, text in prose.items():
+        template.add(text, context=cell)
+    catalog.update(template)  # a cell with a new id gets the translation of the most similar old one, as fuzzy
+    catalog.obsolete.clear()
+    for message in catalog:
+        message.flags.discard("python-format")  # what Babel takes "20 % a" for
+        old = before.get(message.context)
+        if message.id and old and old.id != message.id and old.string:
+            message.string = old.string
+            message.flags.add("fuzzy")
+
+
+def po_bytes(catalog: Catalog) -> bytes:
+    """A catalog as a PO file. Its header says nothing of dates and tools, so that the same messages give the same file."""
+    file = io.BytesIO()
+    write_po(file, catalog, width=100, omit_header=True)
+    return PO_HEADER.format(language=catalog.locale).encode() + file.getvalue()
+
+
+def translated(catalog: Catalog, cell: str, prose: str) -> str | None:
+    """The translation of a cell's prose, if there is one that can be relied on."""
+    message = catalog.get(prose, context=cell)
+    return str(message.string) if message and message.string and not message.fuzzy else None
+
+
+def localize_links(prose: str, name: str, language: str) -> str:
+    """Let links lead where they should from the translation's folder, one below the notebooks.
+
+    Notebooks lead to their translations, everything else in the project to the same file as in the English notebook,
+    and the Colab badge to the translation itself.
+    """
+
+    def localize(match: re.Match[str]) -> str:
+        target = match["target"]
+        if target.endswith(f"/blob/main/notebooks/{name}.ipynb"):
+            target = target.replace("/notebooks/", f"/notebooks/{language}/")
+        elif not re.match(r"[a-z]+:|#", target) and not re.fullmatch(r"[0-9]\w+\.ipynb(#.*)?", target):
+            target = f"../{target}"
+        return f"]({target})"
+
+    return LINK.sub(localize, prose)
+
+
+def _isolate_inline(prose: str) -> str:
+    """Keep code, and the sign before a number, in one piece within a line that runs from right to left."""
+    prose = INLINE_CODE.sub(lambda match: f'<span dir="ltr">{match[0]}</span>', prose)
+    return re.sub(r"(?<=[\s(])-\d[\d.,]*(?=[\s،؛.:)])", lambda match: f'<span dir="ltr">{match[0]}</span>', prose)
+
+
+def right_to_left(prose: str, language: str) -> str:
+    """Have Markdown run from right to left, and code in it from left to right, wherever notebooks are shown.
+
+    JupyterLab, Colab and GitHub take ``dir`` and no style sheet. Each ``div`` stands between blank lines, so that what
+    is inside stays Markdown.
+    """
+    parts, end = [], 0
+    for match in FENCED.finditer(prose):
+        parts += [_isolate_inline(prose[end : match.start()]), f'<div dir="ltr">\n\n{match[0]}\n\n</div>']
+        end = match.end()
+    parts.append(_isolate_inline(prose[end:]))
+    return f'<div dir="rtl" lang="{language}">\n\n{"".join(parts).strip()}\n\n</div>'
+
+
+def translate_notebook(notebook: nbformat.NotebookNode, name: str, catalog: Catalog, links: str) -> None:
+    """Replace the prose of a notebook by its translation.
+
+    Args:
+        notebook: The English notebook, which is changed.
+        name: Its name, without the suffix.
+        catalog: The translations.
+        links: The line of ``language_links`` for the first cell.
+    """
+    language = str(catalog.locale)
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type != "markdown":
+            continue
+        prose = without_links(cell.source)
+        translation = translated(catalog, cell.id, prose)
+        text = localize_links(translation or prose, name, language)
+        text = with_links(text, links) if number == 0 else text
+        if translation and Locale.parse(language).text_direction == "rtl":
+            text = right_to_left(text, language)
+        cell.source = text
+
+
+def write_if_changed(path: Path, content: bytes) -> bool:
+    """Write a file whole or not at all; say whether it was another before."""
+    if path.exists() and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        unfinished = Path(folder) / path.name
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    return True
+
+
+def notebook_bytes(notebook: nbformat.NotebookNode) -> bytes:
+    """A notebook as its file holds it."""
+    return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
+
+
+def translate(notebooks: Path = NOTEBOOKS) -> list[Path]:
+    """Bring the PO files and the notebooks of every language up to date.
+
+    Args:
+        notebooks: The folder of the English notebooks. ``locale`` in it holds the PO files, and a folder for each
+            language gets the translated notebooks.
+
+    Returns:
+        The files that changed.
+    """
+    found = languages(notebooks)
+    written: dict[Path, bytes] = {}
+    for path in sources(notebooks):
+        english = nbformat.read(path, as_version=4)
+        prose = messages(english)
+        english.cells[0].source = with_links(prose[english.cells[0].id], language_links(path.stem, SOURCE, found))
+        written[path] = notebook_bytes(english)
+        for language in found:
+            po = catalog_path(path.stem, language, notebooks)
+            catalog = read_catalog(po, language)
+            update_catalog(catalog, prose)
+            twin = copy.deepcopy(english)
+            translate_notebook(twin, path.stem, catalog, language_links(path.stem, language, found))
+            written[po] = po_bytes(catalog)
+            written[notebooks / language / path.name] = notebook_bytes(twin)
+    return [path for path, content in written.items() if write_if_changed(path, content)]
+
+
+def untranslated(notebooks: Path = NOTEBOOKS) -> list[str]:
+    """One line for each PO file that has something left to do."""
+    lines = []
+    for language in languages(notebooks):
+        for path in sources(notebooks):
+            po = catalog_path(path.stem, language, notebooks)
+            found = [message for message in read_catalog(po, language) if message.id]
+            new, fuzzy = sum(not message.string for message in found), sum(message.fuzzy for message in found)
+            if new or fuzzy:
+                lines.append(f"{po.relative_to(notebooks.parent)}: {new} to translate, {fuzzy} fuzzy")
+    return lines
+
+
+if __name__ == "__main__":
+    print(f"{len(translate())} files changed")
+    print("\n".join(untranslated()) or "nothing is left to translate")
