@@ -21,14 +21,14 @@ from babel.messages.pofile import read_po, write_po
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 SOURCE = "en"
 
-PO_HEADER = r'''msgid ""
+PO_HEADER = r"""msgid ""
 msgstr ""
 "Language: {language}\n"
 "MIME-Version: 1.0\n"
 "Content-Type: text/plain; charset=UTF-8\n"
 "Content-Transfer-Encoding: 8bit\n"
 
-'''
+"""
 
 FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)", re.DOTALL)
@@ -119,7 +119,7 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
 
 
 def po_bytes(catalog: Catalog) -> bytes:
-    """A catalog as a PO file. Its header says nothing of dates and tools, so that the same messages give the same file."""
+    """A catalog as a PO file, with no date or tool in its header: the same messages give the same file."""
     file = io.BytesIO()
     write_po(file, catalog, width=100, omit_header=True)
     return PO_HEADER.format(language=catalog.locale).encode() + file.getvalue()
