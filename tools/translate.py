@@ -32,6 +32,8 @@ msgstr ""
 
 FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r"(?<!`)(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)", re.DOTALL)
+LEFT_TO_RIGHT = '<span dir="ltr">'
+ALIGN_RIGHT = '<span dir="rtl" style="display: block; text-align: right">'
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 
@@ -72,20 +74,29 @@ def language_links(name: str, page: str, others: list[str]) -> str:
     return " · ".join(map(entry, [SOURCE, *others]))
 
 
-def without_links(prose: str) -> str:
-    """The prose of an English notebook's first cell without the line of ``language_links``."""
-    return re.sub(rf"\n\n{own_name(SOURCE)} · .*", "", prose, count=1)
+def split_header(prose: str) -> tuple[str, list[str]]:
+    """Take the badge and the line of ``language_links``, which no one translates, out of a first cell.
 
-
-def with_links(prose: str, links: str) -> str:
-    """The prose of a first cell with the line of ``language_links`` as its third paragraph, after title and badge."""
+    Returns:
+        The rest, and the badge as a list of one or no paragraph.
+    """
     paragraphs = prose.split("\n\n")
-    return "\n\n".join([*paragraphs[:2], links, *paragraphs[2:]])
+    badges = [part for part in paragraphs if part.startswith("[![")]
+    rest = [part for part in paragraphs if part not in badges and not part.startswith(f"{own_name(SOURCE)} · ")]
+    return "\n\n".join(rest), badges
+
+
+def with_header(prose: str, badges: list[str], links: str) -> str:
+    """The prose of a first cell with badge and links below its title."""
+    title, *rest = prose.split("\n\n")
+    return "\n\n".join([title, *badges, links, *rest])
 
 
 def messages(notebook: nbformat.NotebookNode) -> dict[str, str]:
     """The prose to translate, by the id of its markdown cell."""
-    return {cell.id: without_links(cell.source) for cell in notebook.cells if cell.cell_type == "markdown"}
+    prose = {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "markdown"}
+    first = notebook.cells[0].id
+    return prose | {first: split_header(prose[first])[0]}
 
 
 def read_catalog(path: Path, language: str) -> Catalog:
@@ -111,7 +122,6 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
     catalog.update(template)  # a cell with a new id gets the translation of the most similar old one, as fuzzy
     catalog.obsolete.clear()
     for message in catalog:
-        message.flags.discard("python-format")  # what Babel takes "20 % a" for
         old = before.get(message.context)
         if message.id and old and old.id != message.id and old.string:
             message.string = old.string
@@ -120,6 +130,8 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
 
 def po_bytes(catalog: Catalog) -> bytes:
     """A catalog as a PO file, with no date or tool in its header: the same messages give the same file."""
+    for message in catalog:
+        message.flags.discard("python-format")  # Babel takes "20 % a" for one
     file = io.BytesIO()
     write_po(file, catalog, width=100, omit_header=True)
     return PO_HEADER.format(language=catalog.locale).encode() + file.getvalue()
@@ -149,24 +161,45 @@ def localize_links(prose: str, name: str, language: str) -> str:
     return LINK.sub(localize, prose)
 
 
-def _isolate_inline(prose: str) -> str:
-    """Keep code, and the sign before a number, in one piece within a line that runs from right to left."""
-    prose = INLINE_CODE.sub(lambda match: f'<span dir="ltr">{match[0]}</span>', prose)
-    return re.sub(r"(?<=[\s(])-\d[\d.,]*(?=[\s،؛.:)])", lambda match: f'<span dir="ltr">{match[0]}</span>', prose)
+def _isolate(prose: str) -> str:
+    """Keep together, within a line from right to left, what reads from left to right: code, English in quotation marks,
+    the sign before a number.
+    """
+    pieces = re.compile(
+        rf"(?P<tag><[^>]+>)|(?:{INLINE_CODE.pattern})|\"[^\"\u0590-\u08ff\n]+\"|(?<=[\s(])-\d[\d.,]*(?=[\s،؛.:)])",
+        re.DOTALL,
+    )
+    return pieces.sub(lambda piece: piece[0] if piece["tag"] else f"{LEFT_TO_RIGHT}{piece[0]}</span>", prose)
+
+
+def _align_right(prose: str) -> str:
+    """Align paragraphs, which begin like neither a heading nor a list, table or HTML."""
+    paragraph = r"^(?![#|<]|- |\d+\. |\s).+(?:\n(?!\n).+)*"
+    return re.sub(paragraph, lambda match: f"{ALIGN_RIGHT}{match[0]}</span>", prose, flags=re.MULTILINE)
 
 
 def right_to_left(prose: str, language: str) -> str:
     """Have Markdown run from right to left, and code in it from left to right, wherever notebooks are shown.
 
     JupyterLab, Colab and GitHub take ``dir`` and no style sheet. Each ``div`` stands between blank lines, so that what
-    is inside stays Markdown.
+    is inside stays Markdown. JupyterLab aligns every paragraph to the left, hence a ``span`` in each.
     """
     parts, end = [], 0
     for match in FENCED.finditer(prose):
-        parts += [_isolate_inline(prose[end : match.start()]), f'<div dir="ltr">\n\n{match[0]}\n\n</div>']
+        parts += [_align_right(_isolate(prose[end : match.start()])), f'<div dir="ltr">\n\n{match[0]}\n\n</div>']
         end = match.end()
-    parts.append(_isolate_inline(prose[end:]))
+    parts.append(_align_right(_isolate(prose[end:])))
     return f'<div dir="rtl" lang="{language}">\n\n{"".join(parts).strip()}\n\n</div>'
+
+
+def without_direction(prose: str) -> str:
+    """The Markdown that ``right_to_left`` was given, for a page that has a direction of its own."""
+    prose = re.sub(r'^<div dir="(ltr|rtl)".*>\n\n|\n\n</div>(?=\n|\Z)', "", prose, flags=re.MULTILINE)
+    paragraphs = [
+        part.removeprefix(ALIGN_RIGHT).removesuffix("</span>") if part.startswith(ALIGN_RIGHT) else part
+        for part in prose.split("\n\n")
+    ]
+    return re.sub(rf"{LEFT_TO_RIGHT}({INLINE_CODE.pattern})</span>", r"\1", "\n\n".join(paragraphs))
 
 
 def translate_notebook(notebook: nbformat.NotebookNode, name: str, catalog: Catalog, links: str) -> None:
@@ -179,16 +212,17 @@ def translate_notebook(notebook: nbformat.NotebookNode, name: str, catalog: Cata
         links: The line of ``language_links`` for the first cell.
     """
     language = str(catalog.locale)
-    for number, cell in enumerate(notebook.cells):
+    prose, first = messages(notebook), notebook.cells[0]
+    _, badges = split_header(first.source)
+    for cell in notebook.cells:
         if cell.cell_type != "markdown":
             continue
-        prose = without_links(cell.source)
-        translation = translated(catalog, cell.id, prose)
-        text = localize_links(translation or prose, name, language)
-        text = with_links(text, links) if number == 0 else text
+        translation = translated(catalog, cell.id, prose[cell.id])
+        cell.source = localize_links(translation or prose[cell.id], name, language)
+        if cell is first:
+            cell.source = with_header(cell.source, [localize_links(badge, name, language) for badge in badges], links)
         if translation and Locale.parse(language).text_direction == "rtl":
-            text = right_to_left(text, language)
-        cell.source = text
+            cell.source = right_to_left(cell.source, language)
 
 
 def write_if_changed(path: Path, content: bytes) -> bool:
@@ -205,7 +239,8 @@ def write_if_changed(path: Path, content: bytes) -> bool:
 
 def notebook_bytes(notebook: nbformat.NotebookNode) -> bytes:
     """A notebook as its file holds it."""
-    return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
+    text: str = nbformat.writes(notebook)
+    return (text.rstrip("\n") + "\n").encode()
 
 
 def translate(notebooks: Path = NOTEBOOKS) -> list[Path]:
@@ -223,7 +258,9 @@ def translate(notebooks: Path = NOTEBOOKS) -> list[Path]:
     for path in sources(notebooks):
         english = nbformat.read(path, as_version=4)
         prose = messages(english)
-        english.cells[0].source = with_links(prose[english.cells[0].id], language_links(path.stem, SOURCE, found))
+        first = english.cells[0]
+        _, badges = split_header(first.source)
+        first.source = with_header(prose[first.id], badges, language_links(path.stem, SOURCE, found))
         written[path] = notebook_bytes(english)
         for language in found:
             po = catalog_path(path.stem, language, notebooks)

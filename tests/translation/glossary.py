@@ -61,10 +61,7 @@ def read_glossary(language: str, notebooks: Path = NOTEBOOKS) -> list[Term]:
         if line.startswith("| English"):
             tables += 1
         elif line.startswith("| ") and not line.startswith("| -"):
-            english, _, forms, never, _ = cells
-            words, forms, never = (
-                [part for part in re.split("[,،] *", plain(cell)) if part] for cell in (english, forms, never)
-            )
+            words, _, forms, never, _ = ([part for part in re.split("[,،] *", plain(cell)) if part] for cell in cells)
             other_senses = [word.removeprefix("not ") for word in words if word.startswith("not ")]
             names = [word for word in words if not word.startswith("not ")]
             terms.append(Term(names, other_senses, forms, never, bracketed=tables == 1))

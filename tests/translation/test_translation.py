@@ -22,9 +22,10 @@ from tools.translate import (
     notebook_bytes,
     read_catalog,
     sources,
+    split_header,
     translate_notebook,
     update_catalog,
-    with_links,
+    with_header,
 )
 
 PAGES = [(language, path) for language in languages() for path in sources()]
@@ -69,8 +70,8 @@ def test_what_is_committed_is_what_make_translate_writes(language: str, path: Pa
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
 def test_the_english_notebook_links_to_its_twins(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    prose = messages(notebook)[notebook.cells[0].id]
-    assert notebook.cells[0].source == with_links(prose, language_links(path.stem, SOURCE, languages()))
+    source = notebook.cells[0].source
+    assert source == with_header(*split_header(source), language_links(path.stem, SOURCE, languages()))
 
 
 @each_page
