@@ -5,21 +5,28 @@
 A folder of `notebooks/locale` is a language, named by its code. One PO file belongs to each notebook, one message to
 each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation, marked fuzzy. A
 cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as they are.
+
+What clmkit says is found in its calls of `translate`, stands in `clmkit/locale`, and is compiled for Python's gettext.
 """
 
 import copy
 import io
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 from babel import Locale
 from babel.messages import Catalog
+from babel.messages.extract import extract_from_file
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+PACKAGE = Path(__file__).parents[1] / "clmkit"
 SOURCE = "en"
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 PO_HEADER = r"""msgid ""
 msgstr ""
@@ -128,12 +135,36 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
             message.flags.add("fuzzy")
 
 
+def package_messages(package: Path = PACKAGE) -> dict[str, list[tuple[str, int]]]:
+    """What clmkit says: the texts in its calls of ``translate``, and the modules in which they stand."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for path in sorted(package.rglob("*.py")):
+        for _, text, _, _ in extract_from_file("python", path, keywords={"translate": None}):
+            assert isinstance(text, str)
+            found.setdefault(text, []).append((path.relative_to(package).as_posix(), 0))
+    return found
+
+
+def translate_package(language: str, package: Path = PACKAGE) -> dict[Path, bytes]:
+    """The PO file of what clmkit says in a language, and the same compiled, by their paths."""
+    po = package / "locale" / language / "LC_MESSAGES" / "clmkit.po"
+    catalog, template = read_catalog(po, language), Catalog()
+    for text, locations in package_messages(package).items():
+        template.add(text, locations=list(dict.fromkeys(locations)))
+    catalog.update(template)
+    catalog.obsolete.clear()
+    catalog.creation_date = LONG_AGO  # else the compiled file would differ every time
+    compiled = io.BytesIO()
+    write_mo(compiled, catalog)
+    return {po: po_bytes(catalog), po.with_suffix(".mo"): compiled.getvalue()}
+
+
 def po_bytes(catalog: Catalog) -> bytes:
     """A catalog as a PO file, with no date or tool in its header: the same messages give the same file."""
     for message in catalog:
         message.flags.discard("python-format")  # Babel takes "20 % a" for one
     file = io.BytesIO()
-    write_po(file, catalog, width=100, omit_header=True)
+    write_po(file, catalog, width=100, omit_header=True, include_lineno=False)
     return PO_HEADER.format(language=catalog.locale).encode() + file.getvalue()
 
 
@@ -243,12 +274,13 @@ def notebook_bytes(notebook: nbformat.NotebookNode) -> bytes:
     return (text.rstrip("\n") + "\n").encode()
 
 
-def translate(notebooks: Path = NOTEBOOKS) -> list[Path]:
+def translate(notebooks: Path = NOTEBOOKS, package: Path = PACKAGE) -> list[Path]:
     """Bring the PO files and the notebooks of every language up to date.
 
     Args:
         notebooks: The folder of the English notebooks. ``locale`` in it holds the PO files, and a folder for each
             language gets the translated notebooks.
+        package: The folder of clmkit; ``locale`` in it gets what clmkit says.
 
     Returns:
         The files that changed.
@@ -257,8 +289,7 @@ def translate(notebooks: Path = NOTEBOOKS) -> list[Path]:
     written: dict[Path, bytes] = {}
     for path in sources(notebooks):
         english = nbformat.read(path, as_version=4)
-        prose = messages(english)
-        first = english.cells[0]
+        prose, first = messages(english), english.cells[0]
         _, badges = split_header(first.source)
         first.source = with_header(prose[first.id], badges, language_links(path.stem, SOURCE, found))
         written[path] = notebook_bytes(english)
@@ -270,22 +301,22 @@ def translate(notebooks: Path = NOTEBOOKS) -> list[Path]:
             translate_notebook(twin, path.stem, catalog, language_links(path.stem, language, found))
             written[po] = po_bytes(catalog)
             written[notebooks / language / path.name] = notebook_bytes(twin)
+    for language in found:
+        written |= translate_package(language, package)
     return [path for path, content in written.items() if write_if_changed(path, content)]
 
 
-def untranslated(notebooks: Path = NOTEBOOKS) -> list[str]:
-    """One line for each PO file that has something left to do."""
+def untranslated(*folders: Path) -> list[str]:
+    """One line for each PO file below these folders that has something left to do."""
     lines = []
-    for language in languages(notebooks):
-        for path in sources(notebooks):
-            po = catalog_path(path.stem, language, notebooks)
-            found = [message for message in read_catalog(po, language) if message.id]
-            new, fuzzy = sum(not message.string for message in found), sum(message.fuzzy for message in found)
-            if new or fuzzy:
-                lines.append(f"{po.relative_to(notebooks.parent)}: {new} to translate, {fuzzy} fuzzy")
+    for po in sorted(path for folder in folders for path in folder.rglob("*.po")):
+        found = [message for message in read_catalog(po, po.parents[1].name) if message.id]
+        new, fuzzy = sum(not message.string for message in found), sum(message.fuzzy for message in found)
+        if new or fuzzy:
+            lines.append(f"{po}: {new} to translate, {fuzzy} fuzzy")
     return lines
 
 
 if __name__ == "__main__":
     print(f"{len(translate())} files changed")
-    print("\n".join(untranslated()) or "nothing is left to translate")
+    print("\n".join(untranslated(NOTEBOOKS, PACKAGE)) or "nothing is left to translate")
