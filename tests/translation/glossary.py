@@ -68,15 +68,12 @@ def read_glossary(language: str, notebooks: Path = NOTEBOOKS) -> list[Term]:
     return terms
 
 
-def departures(terms: list[Term], pairs: list[tuple[str, str]]) -> list[str]:
-    """Where the translation of one notebook departs from the glossary.
+def wrong_terms(terms: list[Term], pairs: list[tuple[str, str]]) -> list[str]:
+    """One line for each term that a translation says otherwise, or with a word that no one should use for it.
 
     Args:
         terms: The glossary.
-        pairs: English and translation of each cell.
-
-    Returns:
-        One line for each departure.
+        pairs: English and translation of each message.
     """
     found = []
     for english, translation in pairs:
@@ -86,6 +83,17 @@ def departures(terms: list[Term], pairs: list[tuple[str, str]]) -> list[str]:
                 found.append(f"{term.english[0]!r} is not {' or '.join(term.forms)} in: {target[:80]}")
             if term.never and (never := find_word(term.never, target)):
                 found.append(f"{never[0]!r}, never for {term.english[0]!r}, in: {target[:80]}")
+    return found
+
+
+def unbracketed(terms: list[Term], pairs: list[tuple[str, str]]) -> list[str]:
+    """One line for each term of a notebook whose first use does not have its English in brackets.
+
+    Args:
+        terms: The glossary.
+        pairs: English and translation of each cell of one notebook, in order.
+    """
+    found = []
     page = plain("\n".join(body(translation) for _, translation in pairs))
     for term in terms:
         if term.bracketed and any(term.in_english(body(english)) for english, _ in pairs):

@@ -1,5 +1,6 @@
 """`make translate` on a small course: new, changed and moved prose, code, links, a second language."""
 
+import gettext
 from pathlib import Path
 
 import nbformat
@@ -39,8 +40,14 @@ def course(tmp_path: Path) -> Path:
     )
     nbformat.write(first, tmp_path / "1_first.ipynb")
     nbformat.write(notebook(nbformat.v4.new_markdown_cell(f"# 2. Second\n\n{BADGE}")), tmp_path / "2_second.ipynb")
-    translate(tmp_path)
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "hub.py").write_text('print(translate("Sharing as {name}.", name=name))\n')
+    run(tmp_path)
     return tmp_path
+
+
+def run(course: Path) -> list[Path]:
+    return translate(course, course / "package")
 
 
 def set_translation(course: Path, cell: str, text: str) -> None:
@@ -64,19 +71,19 @@ def sources_of(course: Path, name: str = "ar/1_first.ipynb") -> list[str]:
 
 
 def test_new_prose_is_to_translate_and_stays_english(course: Path) -> None:
-    assert "ar/LC_MESSAGES/1_first.po: 2 to translate, 0 fuzzy" in untranslated(course)[0]
+    assert "ar/LC_MESSAGES/1_first.po: 2 to translate, 0 fuzzy" in untranslated(course / "locale")[0]
     assert sources_of(course)[1:] == ["print(1)", "A quarter is 25 % of `it`."]
 
 
 def test_each_language_links_to_the_others(course: Path) -> None:
     (course / "locale" / "fr").mkdir()
-    translate(course)
+    run(course)
     assert (
         "\n\nEnglish · [العربية](ar/1_first.ipynb) · [français](fr/1_first.ipynb)\n\n"
         in sources_of(course, "1_first.ipynb")[0]
     )
     assert "\n\n[English](../1_first.ipynb) · العربية · [français](../fr/1_first.ipynb)\n\n" in sources_of(course)[0]
-    assert len(untranslated(course)) == 4
+    assert len(untranslated(course)) == 6
 
 
 def test_links_lead_on_from_the_folder_of_the_language(course: Path) -> None:
@@ -87,27 +94,27 @@ def test_links_lead_on_from_the_folder_of_the_language(course: Path) -> None:
 
 def test_a_translation_is_written_with_its_code_and_outputs(course: Path) -> None:
     set_translation(course, "cell2", "الربع 25 % من `it`.")
-    assert translate(course) == [course / "ar" / "1_first.ipynb"]
+    assert run(course) == [course / "ar" / "1_first.ipynb"]
     english, twin = (nbformat.read(course / name, as_version=4) for name in ("1_first.ipynb", "ar/1_first.ipynb"))
     assert twin.cells[1] == english.cells[1]
     assert without_direction(twin.cells[2].source) == "الربع 25 % من `it`."
-    assert translate(course) == []
+    assert run(course) == []
 
 
 def test_changed_prose_makes_its_translation_fuzzy_and_unused(course: Path) -> None:
     set_translation(course, "cell2", "الربع 25 % من `it`.")
     change(course, 2, "Something else altogether.")
-    translate(course)
-    assert "1 to translate, 1 fuzzy" in untranslated(course)[0]
+    run(course)
+    assert "1 to translate, 1 fuzzy" in untranslated(course / "locale")[0]
     assert sources_of(course)[2] == "Something else altogether."
     assert "الربع" in catalog_path("1_first", "ar", course).read_text(encoding="utf-8")
-    assert translate(course) == []
+    assert run(course) == []
 
 
 def test_prose_in_a_new_cell_finds_its_translation(course: Path) -> None:
     set_translation(course, "cell2", "الربع 25 % من `it`.")
     change(course, 2, "A quarter is about 25 % of `it`.", id="another")
-    translate(course)
+    run(course)
     catalog = read_catalog(catalog_path("1_first", "ar", course), "ar")
     (message,) = [message for message in catalog if message.context == "another"]
     assert message.fuzzy
@@ -118,7 +125,7 @@ def test_a_po_file_that_is_none_stops_the_command_and_changes_nothing(course: Pa
     path = catalog_path("1_first", "ar", course)
     path.write_text('msgid "no end\n', encoding="utf-8")
     with pytest.raises(PoFileError):
-        translate(course)
+        run(course)
     assert path.read_text(encoding="utf-8") == 'msgid "no end\n'
 
 
@@ -132,3 +139,16 @@ def test_right_to_left_keeps_code_whole() -> None:
     assert '<div dir="ltr">\n\n' + code + "\n\n</div>" in made
     assert "\n\n- بند\n\n| أ |\n" in made
     assert without_direction(made).replace('<span dir="ltr">"two words"</span>', '"two words"') == prose
+
+
+def test_what_the_package_says_is_compiled(course: Path) -> None:
+    path = course / "package" / "locale" / "ar" / "LC_MESSAGES" / "clmkit.po"
+    catalog = read_catalog(path, "ar")
+    message = catalog.get("Sharing as {name}.")
+    assert message is not None
+    message.string = "النشر باسم {name}."
+    path.write_bytes(po_bytes(catalog))
+    assert run(course) == [path.with_suffix(".mo")]
+    translations = gettext.translation("clmkit", course / "package" / "locale", ["ar"])
+    assert translations.gettext("Sharing as {name}.") == "النشر باسم {name}."
+    assert run(course) == []

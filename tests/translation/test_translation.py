@@ -7,19 +7,22 @@ from pathlib import Path
 import nbformat
 import pytest
 from babel import Locale
+from babel.messages.mofile import read_mo
 
-from tests.translation.glossary import departures, read_glossary, words_only
+from tests.translation.glossary import read_glossary, unbracketed, words_only, wrong_terms
 from tools.translate import (
     FENCED,
     INLINE_CODE,
     LINK,
     NOTEBOOKS,
+    PACKAGE,
     SOURCE,
     catalog_path,
     language_links,
     languages,
     messages,
     notebook_bytes,
+    package_messages,
     read_catalog,
     sources,
     split_header,
@@ -35,7 +38,7 @@ each_page = pytest.mark.parametrize(("language", "path"), PAGES, ids=[f"{lang}-{
 def read_pairs(language: str, path: Path) -> dict[str, tuple[str, str]]:
     """English and translation of each cell, as the PO file holds them."""
     catalog = read_catalog(catalog_path(path.stem, language), language)
-    return {message.context: (message.id, message.string) for message in catalog if message.id}
+    return {str(message.context): (str(message.id), str(message.string)) for message in catalog if message.id}
 
 
 @each_page
@@ -125,4 +128,27 @@ def test_right_to_left_prose_and_left_to_right_code(language: str, path: Path) -
 
 @each_page
 def test_notebook_keeps_to_the_glossary(language: str, path: Path) -> None:
-    assert not departures(read_glossary(language), list(read_pairs(language, path).values()))
+    terms, pairs = read_glossary(language), list(read_pairs(language, path).values())
+    assert not wrong_terms(terms, pairs)
+    assert not unbracketed(terms, pairs)
+
+
+@pytest.mark.parametrize("language", languages())
+def test_what_clmkit_says_is_translated_and_compiled(language: str) -> None:
+    po = PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po"
+    found = {message.id: message for message in read_catalog(po, language) if message.id}
+    assert set(found) == set(package_messages()), "run make translate"
+    assert not [message.id for message in found.values() if not message.string or message.fuzzy]
+    with po.with_suffix(".mo").open("rb") as file:
+        compiled = {message.id: message.string for message in read_mo(file) if message.id}
+    assert compiled == {name: message.string for name, message in found.items()}, "run make translate"
+
+
+@pytest.mark.parametrize("language", languages())
+def test_what_clmkit_says_keeps_its_values_and_its_terms(language: str) -> None:
+    po = PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po"
+    pairs = [(str(message.id), str(message.string)) for message in read_catalog(po, language) if message.id]
+    for english, translation in pairs:
+        for what in (r"\{[^}]*\}", r"\w+\([^()]*\)", r"\b[A-Z]+_[A-Z_]+\b"):
+            assert Counter(re.findall(what, translation)) == Counter(re.findall(what, english)), translation
+    assert not wrong_terms(read_glossary(language), pairs)
