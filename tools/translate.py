@@ -204,8 +204,8 @@ def _isolate(prose: str) -> str:
 
 
 def _align_right(prose: str) -> str:
-    """Align paragraphs, which begin like neither a heading nor a list, table or HTML."""
-    paragraph = r"^(?![#|<]|- |\d+\. |\s).+(?:\n(?!\n).+)*"
+    """Align paragraphs, which begin like neither a heading nor a list, a table, or a block of HTML."""
+    paragraph = r"^(?![#|]|</?div|- |\d+\. |\s).+(?:\n(?!\n).+)*"
     return re.sub(paragraph, lambda match: f"{ALIGN_RIGHT}{match[0]}</span>", prose, flags=re.MULTILINE)
 
 
