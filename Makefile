@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses lock tiny-model clean
+.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses translate lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -76,6 +76,9 @@ notebooks: setup ## run the committed notebooks in place, as a change to one req
 
 addresses: setup ## write the address in pyproject.toml into the Colab badges and install lines (notebooks does it too)
 	@$(PY) -m tests.notebooks.addresses
+
+translate: setup ## take new and changed prose into the PO files, and write the notebooks of every language
+	@$(PY) -m tools.translate
 
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv

@@ -172,9 +172,10 @@ def run(notebook: nbformat.NotebookNode, name: str, folder: str) -> nbformat.Not
 
 
 def run_headless() -> None:
-    """Let the kernels that are started from here run the quick track, with no widgets and no login."""
+    """Let the kernels that are started from here run the quick track in English, with no widgets and no login."""
     os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
-    os.environ.pop("HF_TOKEN", None)
+    for choice in ("HF_TOKEN", "CLMKIT_LANG", "JPY_SESSION_NAME"):
+        os.environ.pop(choice, None)
 
 
 def main(names: list[str]) -> None:
