@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test lab doctor bench format notebooks lock tiny-model clean
+.PHONY: help setup course test lab doctor bench format notebooks site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -68,9 +68,12 @@ format: setup ## let ruff format and mend the code
 notebooks: setup ## run the committed notebooks in place, as a change to one requires
 	@$(PY) -m tests.notebooks.execute
 
+site: setup ## build the course as a website from the notebooks' stored outputs: build/site/index.html
+	@$(PY) -m tools.site
+
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
-	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra test)
+	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra site --extra test)
 	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
 
 define compile
