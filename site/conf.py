@@ -13,9 +13,10 @@ html_theme = "furo"
 extensions = ["myst_nb"]
 templates_path = ["templates"]
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
-smartquotes = False  # the prose stands as its author wrote it
+smartquotes_action = "D"  # dashes, which Sphinx writes as two hyphens; the prose stands as its author wrote it
 
 nb_execution_mode = "off"
 nb_mime_priority_overrides = [("html", "text/html", 0), ("html", "image/png", 10), ("html", "text/plain", 20)]

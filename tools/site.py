@@ -24,7 +24,6 @@ from tools.site_api import api_page, heading, summary
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
-SOURCES = ROOT / "build" / "site-source"
 OUTPUT = ROOT / "build" / "site"
 SOURCE = "en"
 
@@ -148,6 +147,8 @@ def lay_out(language: str, source: Path) -> None:
         raise FileNotFoundError(f"no {index.relative_to(ROOT)}: translate site/index.{SOURCE}.md")
     (source / "notebooks").mkdir(parents=True)
     first_page = index.read_text(encoding="utf-8").replace("{{map}}", "\n".join(map_rows(language)))
+    if language != SOURCE:
+        first_page = lead_to_english(first_page, "index", language)
     (source / "index.md").write_text(first_page, encoding="utf-8")
     for path in notebooks(language):
         notebook = nbformat.read(path, as_version=4)
@@ -218,8 +219,7 @@ def write_catalog(language: str, folder: Path) -> None:
     shutil.copy(SITE / "locale" / name, folder)
     with (SITE / "locale" / name).open("rb") as file:
         catalog = read_po(file, language)
-    texts = {(m.id[0] if m.pluralizable else m.id): (list(m.string) if m.pluralizable else m.string) for m in catalog}
-    del texts[""]
+    texts = {message.id[0] if message.pluralizable else message.id: message.string for message in catalog if message.id}
     plural = str(catalog.plural_expr)
     script = json.dumps({"locale": language, "messages": texts, "plural_expr": plural}, ensure_ascii=False)
     (folder / "sphinx.js").write_text(f"Documentation.addTranslations({script});\n", encoding="utf-8")
@@ -233,7 +233,7 @@ def run_sphinx(language: str, source: Path, output: Path) -> None:
     """
     title = (source / "index.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
     settings = {"language": language, "html_title": title, "course_languages": ",".join(languages())}
-    settings["locale_dirs"] = str(source / "locale")
+    settings |= {"locale_dirs": str(source / "locale"), "html_use_index": "1" if language == SOURCE else "0"}
     options = [word for item in settings.items() for word in ("-D", "=".join(item))]
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-c", str(SITE), *options]
     doctrees = source.with_name(f"{source.name}-doctrees")
@@ -301,20 +301,27 @@ def finish(language: str, output: Path) -> None:
         if root not in page:
             raise RuntimeError(f"{path.name} has no {root}: the theme's pages begin otherwise than they did")
         page = page.replace(root, f'{root} dir="{direction}"', 1)
+        for side, label in (("sidebar-drawer", "Pages"), ("toc-drawer", "On this page")):
+            label = texts.get(label, label)
+            page = page.replace(f'<aside class="{side}', f'<aside aria-label="{label}" class="{side}')
         for text in FIXED if texts else []:
             page = page.replace(f"<title>{text}</title>", f"<title>{texts[text]}</title>")
             page = re.sub(rf'aria-label="{re.escape(text)}(?=[" ])', f'aria-label="{texts[text]}', page)
         path.write_text(page, encoding="utf-8")
 
 
-def build() -> None:
-    """Build the site in every language; the old one is replaced when the new one is whole."""
-    new = OUTPUT.with_name("site-new")
-    for folder in (SOURCES, new):
+def build(output: Path = OUTPUT) -> None:
+    """Build the site in every language; the old one is replaced when the new one is whole.
+
+    Args:
+        output: The folder of the site. What Sphinx reads is laid out beside it.
+    """
+    sources, new = output.with_name("site-source"), output.with_name("site-new")
+    for folder in (sources, new):
         shutil.rmtree(folder, ignore_errors=True)
     for language in languages():
-        lay_out(language, SOURCES / language)
-        run_sphinx(language, SOURCES / language, new / language)
+        lay_out(language, sources / language)
+        run_sphinx(language, sources / language, new / language)
         finish(language, new / language)
         for path in notebooks(language):
             shutil.copy(path, new / language / "notebooks")
@@ -322,8 +329,8 @@ def build() -> None:
     chooser = (SITE / "chooser.html").read_text(encoding="utf-8")
     chooser = chooser.replace("{{links}}", links).replace("{{languages}}", json.dumps(languages()))
     (new / "index.html").write_text(chooser, encoding="utf-8")
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    os.replace(new, OUTPUT)
+    shutil.rmtree(output, ignore_errors=True)
+    os.replace(new, output)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
-from sphinx.ext.napoleon import Config, GoogleDocstring
+from sphinx.ext.napoleon import Config
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
-NAPOLEON = Config(napoleon_use_rtype=False, napoleon_use_ivar=True)
+NAPOLEON = Config(napoleon_use_ivar=True)
 
 
 def heading(text: str) -> str:
@@ -50,7 +51,9 @@ def _members(body: list[ast.stmt], function: str) -> Iterator[str]:
         elif isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             bases = ", ".join(map(ast.unparse, node.bases))
             yield _described("class", f"{node.name}({bases})" if bases else node.name, node)
-            yield indent("\n".join(_members(node.body, "method")), "   ")
+            described = "Attributes:" in (ast.get_docstring(node) or "")
+            body = [item for item in node.body if not (described and isinstance(item, ast.AnnAssign))]
+            yield indent("\n".join(_members(body, "method")), "   ")
         elif function == "method" and isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             value = f"\n   :value: {ast.unparse(node.value)}" if node.value else ""
             yield f".. py:attribute:: {node.target.id}\n   :type: {ast.unparse(node.annotation)}{value}\n"
@@ -67,5 +70,5 @@ def _arguments(arguments: ast.arguments) -> str:
 
 
 def _described(kind: str, signature: str, node: ast.FunctionDef | ast.ClassDef) -> str:
-    docstring = str(GoogleDocstring(ast.get_docstring(node) or "", NAPOLEON, what=kind))
+    docstring = str(GoogleDocstring(ast.get_docstring(node) or "", NAPOLEON))  # type: ignore[arg-type]
     return f".. py:{kind}:: {signature}\n\n{indent(docstring, '   ')}\n"

@@ -29,9 +29,9 @@ function splitQuery(query) {
 }
 """
 
-    def split(self, text: str) -> list[str]:  # type: ignore[override]
+    def split(self, input: str) -> list[str]:
         """The words of a text; ``js_splitter_code`` does the same to a query."""
-        return super().split(plain(text))
+        return super().split(plain(input))
 
     def stem(self, word: str) -> str:
         """The word in small letters, as the search compares them."""

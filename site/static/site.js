@@ -8,3 +8,6 @@ function focusable() {
 }
 addEventListener("load", focusable);
 addEventListener("resize", focusable);
+
+// Opened as a file, a page may not read the others, which the search would take its excerpts from.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
