@@ -12,6 +12,17 @@
     drawer.classList.toggle("away", right <= 0 || left >= innerWidth);
   }
 
+  // What may be scrolled sideways: code, tables, outputs, and the two lists beside the page.
+  const SCROLLERS = "pre, .table-wrapper, .cell_output .output, .sidebar-scroll, .toc-scroll";
+  const frameOf = (element) => {
+    while (element && getComputedStyle(element).overflowX === "visible") element = element.parentElement;
+    return element === document.documentElement || element === document.body ? null : element;
+  };
+  for (const element of document.body.querySelectorAll("*")) {
+    if (element.matches(SCROLLERS) || getComputedStyle(element).overflowX === "visible" || !drawn(element)) continue;
+    if (element.clientWidth > 1 && element.scrollWidth > element.clientWidth + 1) found.push(`too wide for its frame: ${name(element)}`);
+  }
+
   const texts = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
@@ -23,19 +34,11 @@
     let block = parent;
     while (getComputedStyle(block).display === "inline") block = block.parentElement;
     block = parent.closest("pre") ?? block;
-    let frame = parent;
-    let scrolls = false;
-    let clip = null;
-    while (frame && !clip && !scrolls) {
-      const { overflowX } = getComputedStyle(frame);
-      if (/auto|scroll/.test(overflowX)) scrolls = true;
-      else if (/hidden|clip/.test(overflowX)) clip = frame;
-      frame = frame.parentElement;
-    }
+    const frame = frameOf(parent);
     for (const box of range.getClientRects()) {
       if (box.width < 1 || box.height < 1) continue;
-      if (!scrolls) {
-        const { left, right } = clip ? clip.getBoundingClientRect() : { left: 0, right: innerWidth };
+      if (!frame?.matches(SCROLLERS)) {
+        const { left, right } = frame ? frame.getBoundingClientRect() : { left: 0, right: innerWidth };
         if (box.left < left - 1 || box.right > right + 1) found.push(`cut: ${name(parent)}`);
       }
       // A line's box is taller than its letters.
@@ -53,7 +56,7 @@
       if (a.left < b.right && b.left < a.right) {
         // What a box hides by scrolling is not on the screen.
         const seen = (text) => {
-          const frame = text.parent.closest("pre, .table-wrapper, .output, .sidebar-scroll, .toc-scroll");
+          const frame = text.parent.closest(SCROLLERS);
           if (!frame) return true;
           const box = frame.getBoundingClientRect();
           return text.left < box.right && text.right > box.left && text.top < box.bottom && text.bottom > box.top;
