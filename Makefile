@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test lab doctor bench format notebooks site lock tiny-model clean
+.PHONY: help setup course test lab doctor bench format notebooks translate site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -67,6 +67,9 @@ format: setup ## let ruff format and mend the code
 
 notebooks: setup ## run the committed notebooks in place, as a change to one requires
 	@$(PY) -m tests.notebooks.execute
+
+translate: setup ## take new and changed prose into the PO files, and write the notebooks of every language
+	@$(PY) -m tools.translate
 
 site: setup ## build the course as a website from the notebooks' stored outputs: build/site/index.html
 	@$(PY) -m tools.site

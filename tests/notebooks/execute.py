@@ -47,7 +47,8 @@ def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
 
 def main(names: list[str]) -> None:
     os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
-    os.environ.pop("HF_TOKEN", None)
+    for choice in ("HF_TOKEN", "CLMKIT_LANG", "JPY_SESSION_NAME"):
+        os.environ.pop(choice, None)
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
             if names and path.stem not in names:
