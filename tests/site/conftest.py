@@ -1,7 +1,5 @@
 """The site, built once for all tests, served on this machine, and a real browser to open it in."""
 
-import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,8 +9,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser.conftest import browser  # noqa: F401
 from tests.site.offline import offline
 
 ROOT = Path(__file__).parents[2]
@@ -47,15 +45,3 @@ def address(site: Path) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium, of the system or where ``CLMKIT_CHROMIUM`` says."""
-    path = os.environ.get("CLMKIT_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium: install it, or set CLMKIT_CHROMIUM to its path")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
