@@ -58,8 +58,8 @@ test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy 
 	@$(VENV)/bin/mypy
 	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest
 
-test-browser: setup ## only the tests that drive JupyterLab in Chromium; screenshots go to build/screenshots/
-	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser
+test-browser: setup ## only the tests in Chromium, of JupyterLab and of the site; screenshots go to build/screenshots/
+	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser tests/site
 
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor

@@ -20,12 +20,13 @@ import nbformat
 from babel import Locale
 from babel.messages.pofile import read_po
 
+from tools import translate
 from tools.site_api import api_page, heading, summary
+from tools.translate import SOURCE, own_name
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
 OUTPUT = ROOT / "build" / "site"
-SOURCE = "en"
 
 REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 COLAB = REPOSITORY.replace("https://github.com", "https://colab.research.google.com/github") + "/blob/main/"
@@ -41,21 +42,13 @@ ENGLISH_PAGES = {
 }
 
 BADGE = re.compile(r"\[!\[[^]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)\n*")
-RIGHT_TO_LEFT = re.compile(r'\A<div dir="rtl"[^>]*>\n\n(.*)\n\n</div>\Z', re.DOTALL)
-SPAN = re.compile(r'<span dir="ltr">(`+[^`]+`+)</span>')
 PAGE_LINK = re.compile(r"\[(?P<text>[^]]+)\]\((?P<target>[\w./-]+)\.(?:md|rst)(?P<anchor>#[^)]*)?\)")
 IMPORTED = re.compile(r"^\s*(?:from|import) clmkit\.([\w.]+)", re.MULTILINE)
 
 
 def languages() -> list[str]:
     """The codes of the languages that the notebooks are in, English first."""
-    folders = (ROOT / "notebooks" / "locale").glob("*")
-    return [SOURCE, *sorted(path.name for path in folders if path.is_dir())]
-
-
-def own_name(language: str) -> str:
-    """What a language calls itself."""
-    return Locale.parse(language).get_language_name(language) or language
+    return [SOURCE, *translate.languages()]
 
 
 def notebook_folder(language: str) -> Path:
@@ -86,23 +79,26 @@ def twin(page: str, language: str, other: str) -> str:
     return "../" * (page.count("/") + 1) + f"{other}/{page if in_both else 'index'}.html"
 
 
-def prepare_notebook(notebook: nbformat.NotebookNode, name: str) -> None:
+def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str = SOURCE) -> None:
     """Fit a notebook to the site.
 
     Args:
-        notebook: It is changed: the badge and the link to the twin are left out, which the site has its own of, and
-            so are the marks of direction, which come from the style sheet. Pictures keep their texts.
-        name: Its file's name.
+        notebook: It is changed: the badge and the links to twins are left out, which the site has its own of, and so
+            are the marks of direction, which come from the style sheet. Pictures keep their texts.
+        name: Its file's name, without the suffix.
+        language: The language of its prose.
 
     Raises:
         ValueError: If a cell shows two pictures with different texts; MyST-NB takes one for each cell.
     """
+    twins = translate.language_links(name, language, translate.languages())
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            prose = RIGHT_TO_LEFT.sub(r"\1", BADGE.sub("", cell.source))
-            paragraphs = prose.split("\n\n")
-            kept = [text for text in paragraphs if not (" · " in text and re.search(rf"/{re.escape(name)}\)", text))]
-            cell.source = SPAN.sub(r"\1", "\n\n".join(kept)).replace("](../../", "](../")
+            paragraphs = BADGE.sub("", translate.without_direction(cell.source)).split("\n\n")
+            prose = "\n\n".join(paragraph for paragraph in paragraphs if paragraph != twins)
+            if language != SOURCE:
+                prose = lead_to_english(prose.replace("](../../", "](../"), f"notebooks/{name}", language)
+            cell.source = prose
         elif cell.cell_type == "code":
             texts = {
                 options["alt"]
@@ -152,10 +148,7 @@ def lay_out(language: str, source: Path) -> None:
     (source / "index.md").write_text(first_page, encoding="utf-8")
     for path in notebooks(language):
         notebook = nbformat.read(path, as_version=4)
-        prepare_notebook(notebook, path.name)
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown" and language != SOURCE:
-                cell.source = lead_to_english(cell.source, f"notebooks/{path.stem}", language)
+        prepare_notebook(notebook, path.stem, language)
         nbformat.write(notebook, source / "notebooks" / path.name)
     shutil.copytree(ROOT / "notebooks" / "images", source / "notebooks" / "images")
     for page in ENGLISH_PAGES:
@@ -291,10 +284,10 @@ def finish(language: str, output: Path) -> None:
         path = output / "_static" / "styles" / name
         path.write_text(mirrored(path.read_text(encoding="utf-8")), encoding="utf-8")
     direction = Locale.parse(language).text_direction
-    texts = {}
+    texts: dict[str, str] = {}
     if language != SOURCE:
         with (SITE / "locale" / language / "LC_MESSAGES" / "sphinx.po").open("rb") as file:
-            texts = {message.id: message.string for message in read_po(file, language)}
+            texts = {str(message.id): str(message.string) for message in read_po(file, language)}
     for path in output.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
         root = f'<html class="no-js" lang="{language}"'
