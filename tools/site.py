@@ -39,6 +39,7 @@ ENGLISH_PAGES = {
     "benchmarks/README": "Benchmarks",
     "benchmarks/hub_faults": "What a failing Hub costs",
     "clmkit/bundled/README": "What comes with clmkit",
+    "CONTRIBUTING": "Changing the course",
 }
 
 BADGE = re.compile(r"\[!\[[^]]*\]\([^)]*\)\]\(https://colab\.[^)]*\)\n*")
@@ -92,6 +93,7 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
         ValueError: If a cell shows two pictures with different texts; MyST-NB takes one for each cell.
     """
     twins = translate.language_links(name, language, translate.languages())
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # which knows ! and %
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             paragraphs = BADGE.sub("", translate.without_direction(cell.source)).split("\n\n")
