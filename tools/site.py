@@ -134,6 +134,15 @@ def lead_to_english(prose: str, page: str, language: str) -> str:
     return PAGE_LINK.sub(link, prose)
 
 
+def copy_linked_files(prose: str, page: str, source: Path) -> None:
+    """Put the project's files that a page links to, and that are no pages, where Sphinx finds them for download."""
+    for target in translate.LINK.findall(prose):
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(page), target))
+        if (ROOT / name).is_file() and not (source / name).exists() and Path(name).suffix not in (".md", ".ipynb"):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+
+
 def lay_out(language: str, source: Path) -> None:
     """Write all that Sphinx reads for a language.
 
@@ -148,11 +157,13 @@ def lay_out(language: str, source: Path) -> None:
     if language != SOURCE:
         first_page = lead_to_english(first_page, "index", language)
     (source / "index.md").write_text(first_page, encoding="utf-8")
+    copy_linked_files(first_page, "index", source)
     for path in notebooks(language):
         notebook = nbformat.read(path, as_version=4)
         prepare_notebook(notebook, path.stem, language)
         nbformat.write(notebook, source / "notebooks" / path.name)
-    shutil.copytree(ROOT / "notebooks" / "images", source / "notebooks" / "images")
+        for cell in notebook.cells:
+            copy_linked_files(cell.source if cell.cell_type == "markdown" else "", f"notebooks/{path.stem}", source)
     for page in ENGLISH_PAGES:
         path = translation(ROOT / f"{page}.md", language)
         if path.exists():
@@ -160,9 +171,8 @@ def lay_out(language: str, source: Path) -> None:
             text = path.read_text(encoding="utf-8").replace(f"notebooks/{language}/", "notebooks/")
             text = lead_to_english(text, page, language) if language != SOURCE else text
             (source / f"{page}.md").write_text(text, encoding="utf-8")
-    shutil.copy(ROOT / "LICENSE", source)
+            copy_linked_files(text, page, source)
     if language == SOURCE:
-        shutil.copytree(ROOT / "benchmarks" / "images", source / "benchmarks" / "images")
         write_api_pages(source / "api")
     else:
         write_catalog(language, source / "locale" / language / "LC_MESSAGES")
