@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses translate lock tiny-model clean
+.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses translate site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -58,8 +58,8 @@ test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy 
 	@$(VENV)/bin/mypy
 	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest
 
-test-browser: setup ## only the tests that drive JupyterLab in Chromium; screenshots go to build/screenshots/
-	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser
+test-browser: setup ## only the tests in Chromium, of JupyterLab and of the site; screenshots go to build/screenshots/
+	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser tests/site
 
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
@@ -80,9 +80,12 @@ addresses: setup ## write the address in pyproject.toml into the Colab badges an
 translate: setup ## take new and changed prose into the PO files, and write the notebooks of every language
 	@$(PY) -m tools.translate
 
+site: setup ## build the course as a website from the notebooks' stored outputs: build/site/index.html
+	@$(PY) -m tools.site
+
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
-	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra test --extra browser)
+	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra site --extra test --extra browser)
 	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
 
 define compile
