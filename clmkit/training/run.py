@@ -282,7 +282,8 @@ def _build(
 
 
 def _state_of(checkpoint: Path) -> TrainerState:
-    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    state: TrainerState = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    return state
 
 
 def _is_complete(checkpoint: Path) -> bool:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from functools import reduce
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def test_badge_and_install_line_are_written_from_one_place(page: Path) -> None:
 
 COLAB = """
 import sys
+import tomllib
 from IPython.core.interactiveshell import InteractiveShell
 
 sys.modules["clmkit"] = None  # as in Colab: it is not installed yet
