@@ -92,6 +92,7 @@ def stream_text(
 def _controls(prompt: str) -> dict[str, Widget]:
     """The controls by the names of the arguments; number fields, since ipywidgets' sliders have no accessible name."""
     one: dict[str, Any] = {"style": {"description_width": "9em"}, "layout": Layout(width="17em")}
+    one["continuous_update"] = True  # else a value sent by the very click on Generate may come after the click
     layout = Layout(width="98%", height="5em")
     return {
         "prompt": Textarea(prompt, description="Prompt", style={"description_width": "9em"}, layout=layout),
@@ -109,7 +110,7 @@ def _cell(probability: float, largest: float) -> str:
     if probability == 0:
         return '<td style="padding:1px 4px">✕</td>'
     bar = f"linear-gradient(to right,{BLUE}73 {probability / largest:.1%},transparent 0)"
-    return f'<td style="background:{bar};min-width:4.5em;padding:1px 4px">{probability:.1%}</td>'
+    return f'<td style="background:{bar};min-width:3.5em;padding:1px 4px">{probability:.1%}</td>'
 
 
 def bars(name: str, steps: Sequence[SamplingStep]) -> str:
@@ -122,10 +123,10 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     Returns:
         HTML; a crossed token was cut off.
     """
+    titles = [re.sub(" (?=[0-9])", "<br>", step.name).replace("_", "_<wbr>") for step in steps]
     heads = "".join(
-        f'<th scope="col" style="padding:1px 4px;text-align:left">{re.sub(" (?=[0-9])", "<br>", step.name)}<br>'
-        f"{step.left:,} left</th>"
-        for step in steps
+        f'<th scope="col" style="padding:1px 4px;text-align:left">{head}<br>{step.left:,} left</th>'
+        for head, step in zip(titles, steps, strict=True)
     )
     largest = max(probability for step in steps for _, probability in step.best)
     rows = "".join(
@@ -136,7 +137,7 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     )
     caption = f"{html.escape(name)}: the next token after the prompt (✕: cut off)"
     return (
-        f'<table style="{THEME};border-collapse:collapse;font-size:90%;line-height:1.5">'
+        f'<table style="{THEME};border-collapse:collapse;font-size:85%;line-height:1.5">'
         f'<caption style="{THEME};text-align:left">{caption}</caption>'
         f'<thead><tr><th scope="col">token</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     )

@@ -104,6 +104,7 @@ def test_generating_in_the_playground(page: LabPage) -> None:
 
     playground.get_by_label("Prompt").fill("The sea is")
     playground.get_by_label("max_new_tokens").fill("40")
+    page.wait_until_idle()
     generate.click()
     expect(status).to_have_text("Done", timeout=MINUTES)
     first = texts.all_text_contents()
@@ -112,11 +113,13 @@ def test_generating_in_the_playground(page: LabPage) -> None:
 
     # Another seed, another text; the same again, the same.
     playground.get_by_label("seed").fill("7")
+    page.wait_until_idle()
     generate.click()
     expect(texts.first).not_to_have_text(first[0])
     expect(status).to_have_text("Done", timeout=MINUTES)
     assert all(one != other for one, other in zip(first, texts.all_text_contents(), strict=True))
     playground.get_by_label("seed").fill("42")
+    page.wait_until_idle()
     generate.click()
     expect(texts).to_have_text(first, timeout=MINUTES)
 
@@ -132,6 +135,7 @@ def test_generating_in_the_playground(page: LabPage) -> None:
     # A text is seen growing, and stopped it ends early.
     playground.get_by_label("Prompt").fill("Long ago")
     playground.get_by_label("max_new_tokens").fill("400")
+    page.wait_until_idle()
     generate.click()
     expect(texts.first).to_contain_text(re.compile(r"Long ago.{20}", re.DOTALL), timeout=MINUTES)
     seen = texts.first.inner_text()
