@@ -9,6 +9,7 @@ from typing import Any
 
 from datasets import Dataset, IterableDataset, concatenate_datasets, load_dataset
 from huggingface_hub import HfApi
+from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
@@ -106,7 +107,7 @@ def prepare_stream(
     kept = folder / HELD_OUT
     train, test = hold_out(texts, options.held_out, 0 if kept.is_file() else options.test_rows)
     if kept.is_file():
-        test_blocks = Dataset.from_parquet(str(kept), keep_in_memory=True)
+        test_blocks = read_held_out(folder)
     else:
         if not len(test):
             raise ValueError(f"none of the rows is held out by --test_size {options.held_out}: raise it")
@@ -128,6 +129,15 @@ def prepare_stream(
         "blocks": f"streamed to train on, {len(test_blocks):,} to test on",
     }
     return Prepared(stream, test_blocks, facts, fingerprint, None)
+
+
+def read_held_out(folder: Path) -> Dataset:
+    """The blocks that a streamed run is tested on; ``Dataset.from_parquet`` would leave a copy in the cache.
+
+    Raises:
+        OSError: If the file is not there, or not whole.
+    """
+    return Dataset(parquet.read_table(folder / HELD_OUT))
 
 
 def find_files(data: list[str]) -> list[str]:

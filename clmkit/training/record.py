@@ -51,7 +51,7 @@ def describe_run(
     """
     values = args.to_dict()  # tokens of the Hub are masked in it
     step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    stream = {"processes": args.world_size, "window": options.window} if prepared.rows is None else {}
+    stream = {name: getattr(options, name) for name in ("window", "append_eos", "held_out", "test_rows")}
     return {
         "status": "training",
         "decisive": {
@@ -60,7 +60,7 @@ def describe_run(
             "block_size": options.block_size,
             "blocks_per_step": step,
             **{name: _plain(values.get(name)) for name in DECISIVE},
-            **stream,
+            **({**stream, "processes": args.world_size} if prepared.rows is None else {}),
         },
         "data": {"source": prepared.facts["data"], "fingerprint": prepared.fingerprint, **prepared.facts},
         "seeds": {

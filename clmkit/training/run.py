@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -28,8 +29,9 @@ from clmkit.generation import generate_texts
 from clmkit.hub_client import is_disk_full
 from clmkit.tracks import Track, has_gpu
 from clmkit.training.checkpoints import last_whole, step_of
-from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
+from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream, read_held_out
 from clmkit.training.guard import STREAM_STATE, Guard
+from clmkit.training.hub_upload import push_model
 from clmkit.training.model_card import write_card
 from clmkit.training.options import RunOptions, choose_run
 from clmkit.training.plan import print_plan
@@ -141,7 +143,8 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
         earlier, checkpoint = read_record(folder), last_whole(folder)
         state.wait_for_everyone()  # until all have read what the first one is about to change
         if first:
-            _remove_unfinished(folder)
+            _clean(folder, begun=earlier is not None)
+        state.wait_for_everyone()
         prepared, tokenizer = _prepare(options, track, folder, arguments)
         guard = Guard(folder, arguments.get("save_total_limit", 1), _stream_of(prepared))
         with guard.watch(), _one_sentence(guard):
@@ -153,6 +156,8 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
             if record["status"] == "finished":
                 print(f"{folder.as_posix()} holds this run, finished: perplexity {record['after']['perplexity']:.2f}")
                 return RunResult(folder, _score(record["after"]))
+            if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
+                print("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole")
             print_plan(track, prepared, trainer, step_of(checkpoint) if checkpoint else 0)
             if not earlier:
                 record["before"] = _measure_before(trainer, prepared)
@@ -166,7 +171,10 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
                 step = trainer.state.global_step
                 print(f"Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there")
                 return RunResult(folder, None)
-            return _finish(track, prepared, trainer, record)
+            result = _finish(track, prepared, trainer, record)
+        if first and arguments.get("push_to_hub"):
+            print(f"Shared: {push_model(folder, arguments.get('hub_model_id'), arguments.get('hub_token'))}")
+        return result
 
 
 def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
@@ -219,7 +227,7 @@ def _finished_record(folder: str | Path) -> dict[str, Any]:
 
 def _held_out(options: RunOptions, tokenizer: PreTrainedTokenizerBase, folder: Path, fingerprint: str) -> Dataset:
     if options.streaming:
-        return Dataset.from_parquet(str(folder / HELD_OUT), keep_in_memory=True)
+        return read_held_out(folder)
     context = AutoConfig.from_pretrained(folder).max_position_embeddings
     prepared = prepare_rows(choose_run(options), options, tokenizer, context)
     if prepared.fingerprint != fingerprint:
@@ -233,10 +241,12 @@ def _stream_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**STREAM_ARGUMENTS, **arguments, "ignore_data_skip": True}
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what a kill left of files that were being written."""
+def _clean(folder: Path, *, begun: bool) -> None:
+    """Remove what a kill left of files that were being written, and of a run that had not begun."""
     for path in folder.glob("unfinished-*"):
         shutil.rmtree(path, ignore_errors=True)
+    if not begun:
+        (folder / HELD_OUT).unlink(missing_ok=True)
 
 
 def _prepare(
@@ -270,11 +280,13 @@ def _build(
     with PartialState().local_main_process_first():
         start = checkpoint if checkpoint and _is_complete(checkpoint) else download_model(track)
         model = AutoModelForCausalLM.from_pretrained(start)
+    sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(arguments.get("fsdp"))
     settings = {
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
         **arguments,
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
+        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded,  # no process has the whole model then
     }
     blocks = {"train": prepared.train, "test": prepared.test}
     trainer_class: Any = partial(SharedTrainer, guard)

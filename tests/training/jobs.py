@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
@@ -140,3 +142,22 @@ def fill_the_disk(words: list[str], step: int) -> int:
 
     run.SharedTrainer.training_step = filling
     return run_command("train", words)
+
+
+def command_in(words: list[str], environment: dict[str, str]) -> int:
+    """Train in an environment that accelerate made."""
+    os.environ |= environment
+    return run_command("train", words)
+
+
+def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
+    """The same, on CPUs as if they were GPUs: accelerate 1.15 shards on GPUs only, PyTorch does on CPUs too."""
+    original = PartialState.__init__
+
+    def as_if_on_gpus(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU
+
+    PartialState.__init__ = as_if_on_gpus
+    return command_in(words, environment)

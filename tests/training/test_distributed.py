@@ -24,17 +24,20 @@ def noted(notes: Path, rank: int) -> list[Any]:
     return [json.loads(line) for line in notes.with_name(f"{notes.name}-{rank}").read_text().splitlines()]
 
 
-def test_the_loss_curve_is_that_of_one_process(words_of: Words, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_loss_curve_is_that_of_one_process_with_the_same_blocks_a_step(
+    words_of: Words, tmp_path: Path, processes: int
+) -> None:
     alone, together = tmp_path / "alone", tmp_path / "together"
     run(jobs.command, "train", words_of(output_dir=alone), log=tmp_path / "a")
-    halves = words_of(output_dir=together, per_device_train_batch_size=2)
-    run(jobs.command, "train", halves, log=tmp_path / "t", processes=2)
+    parts = words_of(output_dir=together, per_device_train_batch_size=2, gradient_accumulation_steps=2 // processes)
+    run(jobs.command, "train", parts, log=tmp_path / "t", processes=processes)
     one, two = (record(folder)["losses"] for folder in (alone, together))
     assert [step for step, _ in one["train"]] == list(range(1, 25))
     for name in ("train", "test"):
         assert [loss for _, loss in two[name]] == pytest.approx([loss for _, loss in one[name]], rel=1e-4)
     assert one["train"][-1][1] < one["train"][0][1] - 1, "a run that learns nothing would agree by doing nothing"
-    assert record(together)["processes"] == 2
+    assert record(together)["processes"] == processes
 
 
 @pytest.mark.parametrize("blocks", [16, 17, 23])

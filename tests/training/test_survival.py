@@ -54,7 +54,7 @@ def kill_in(phase: str, words: list[str], log: Path, chance: random.Random) -> s
 def test_killed_twenty_times_a_run_ends_with_the_weights_of_one_never_killed(
     words_of: Words, noisy_model: Path, tmp_path: Path
 ) -> None:
-    how = {"model": noisy_model, "max_steps": 120, "save_steps": 2, "eval_steps": 4, "logging_steps": 4}
+    how = {"model": noisy_model, "max_steps": 120, "save_steps": 2, "eval_steps": 4, "logging_steps": 2}
     run(jobs.command, "train", words_of(**how, output_dir=tmp_path / "whole"), log=tmp_path / "whole-log")
     chance, killed = random.Random(20), Counter[str]()
     words = words_of(**how, output_dir=tmp_path / "killed")

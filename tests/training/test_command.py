@@ -1,0 +1,244 @@
+"""The command line of training: what it takes, what it says, what it leaves."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
+
+from clmkit.chunking import chunk
+from clmkit.eli5 import join_answers, load_local, split_rows
+from clmkit.evaluation import score
+from clmkit.tokenization import tokenize
+from clmkit.tracks import Track
+from clmkit.training import run as run_module
+from clmkit.training.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
+from clmkit.training.data import find_files
+from clmkit.training.options import RunOptions, choose_run
+from clmkit.training.run import evaluate, generate, train
+from clmkit.training.trainer import build_trainer
+from tests.training.launch import record
+from tests.training.test_survival import same_weights
+
+Words = Callable[..., list[str]]
+HEAVY = ("torch", "transformers", "datasets")
+
+
+def test_options_come_from_a_file_and_words_win_over_it(tmp_path: Path) -> None:
+    text = (
+        "rows: 40\nlearning_rate: 2e-3\ndata: [a.jsonl, b.jsonl]\nlr_scheduler_kwargs: {num_cycles: 2}\nbf16: false\n"
+    )
+    (tmp_path / "run.yaml").write_text(text + "seed: null\n")
+    options, arguments = parse_training([str(tmp_path / "run.yaml"), "--rows", "7", "--streaming", "--max_steps", "5"])
+    assert (options.rows, options.data, options.streaming) == (7, ["a.jsonl", "b.jsonl"], True)
+    assert arguments == {
+        "learning_rate": 2e-3,
+        "max_steps": 5,
+        "lr_scheduler_kwargs": '{"num_cycles": 2}',
+        "bf16": False,
+    }
+    (tmp_path / "run.json").write_text(json.dumps({"block_size": 64, "append_eos": True}))
+    options, arguments = parse_training([str(tmp_path / "run.json")])
+    assert (options.block_size, options.append_eos, arguments) == (64, True, {})
+
+
+def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
+    assert parse_training([]) == (RunOptions(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.yaml", "- 1\n- 2\n", "must hold options and their values"),
+        ("a.yaml", "rows: [1\n", "malformed: while parsing"),
+        ("a.json", "{", "malformed: Expecting property name"),
+        ("a.txt", "", "is neither an option nor a .yaml or .json file"),
+    ],
+)
+def test_a_file_that_holds_no_options_is_an_error(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_training([str(tmp_path / name)])
+
+
+def test_an_unknown_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run.yaml").write_text("learning_rte: 2e-3\n")
+    with pytest.raises(SystemExit):
+        parse_training([str(tmp_path / "run.yaml")])
+    assert "unrecognized arguments: --learning_rte 2e-3" in capsys.readouterr().err
+
+
+def test_the_help_lists_every_option_and_first_the_ten_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_training(["--help"])
+    names = re.findall(r"^  --(\w+)", capsys.readouterr().out, re.MULTILINE)
+    assert names[:10] == [*FIRST, *FIRST_OF_TRAINER]
+    fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    assert fields | {field.name for field in dataclasses.fields(RunOptions)} <= set(names)
+
+
+def test_the_other_commands_stay_light() -> None:
+    script = (
+        "import sys; from clmkit.__main__ import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules], 'none')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == " none".strip()
+    for command in ("doctor", "course", "train", "evaluate", "generate"):
+        assert command in done.stdout
+
+
+def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
+    words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token="hf_secret")) == 0
+    printed = capsys.readouterr().out
+    for line in ("Rows:   60; 0.2 of the rows held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
+        assert line in printed
+    assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
+    assert printed.index("Time:") < printed.index("'loss'")
+    kept = record(out)
+    assert printed.splitlines()[-2].startswith(f"Perplexity {kept['after']['perplexity']:.2f} on ")
+    assert printed.splitlines()[-1] == f"The model, its card, its curve and run.json are in {out.as_posix()}"
+    assert {"run.json", "README.md", "losses.png", "model.safetensors", "config.json"} <= {
+        p.name for p in out.iterdir()
+    }
+    assert kept["status"] == "finished"
+    assert set(kept["versions"]) >= {"python", "torch", "transformers", "datasets", "accelerate", "clmkit"}
+    assert kept["seeds"] == {"split": 42, "training": 42, "order": 42}
+    assert kept["data"]["source"].startswith("documents.jsonl, sha256 ")
+    assert len(kept["data"]["fingerprint"]) == 64
+    assert kept["before"]["perplexity"] > kept["after"]["perplexity"]
+    assert [step for step, _ in kept["losses"]["train"]] == [1, 2, 3, 4, 5, 6]
+    assert kept["arguments"]["learning_rate"] == 1e-2
+    assert "hf_secret" not in (out / "run.json").read_text()
+    card = ModelCard.load(out / "README.md").text
+    assert f"{kept['after']['perplexity']:.2f} (mean loss" in card
+    assert "| base model | the model in the folder steady |" in card
+
+
+def test_evaluate_and_generate_take_the_folder(
+    words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("train", words_of(max_steps=6)) == 0
+    after = record(tmp_path / "out")["after"]
+    capsys.readouterr()
+    assert run_command("evaluate", [str(tmp_path / "out")]) == 0
+    assert f"Perplexity {after['perplexity']:.2f} on {after['tokens']:,} predictions" in capsys.readouterr().out
+    assert evaluate(tmp_path / "out", batch_size=3).mean_loss == pytest.approx(after["summed_loss"] / after["tokens"])
+    words = [str(tmp_path / "out"), "--prompt", "The sky is", "Bread rises", "--max_new_tokens", "5", "--greedy"]
+    capsys.readouterr()
+    assert run_command("generate", words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:10] for line in lines if line.startswith(("The sky is", "Bread rises"))] == [
+        "The sky is",
+        "Bread rise",
+    ]
+    assert generate(tmp_path / "out", ["The sky is"], max_new_tokens=5, do_sample=False)[0] == lines[0]
+
+
+def test_a_stream_is_evaluated_on_the_blocks_that_it_held_out(
+    words_of: Words, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = words_of(data=shards / "*.jsonl", streaming=True, max_steps=4, window=20, test_size=0.1)
+    assert run_command("train", words) == 0
+    after = record(tmp_path / "out")["after"]
+    score = evaluate(tmp_path / "out")
+    assert score.tokens == after["tokens"]
+    assert score.summed_loss == pytest.approx(after["summed_loss"])
+
+
+def test_data_that_has_changed_is_not_evaluated_on(
+    words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.jsonl"
+    mine.write_text(documents.read_text())
+    assert run_command("train", words_of(data=mine, max_steps=2)) == 0
+    mine.write_text(documents.read_text().replace("Water", "Wine").replace("sky", "sea"))
+    assert run_command("evaluate", [str(tmp_path / "out")]) == 1
+    assert "is not what the model in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "nowhere"], "evaluate: 'nowhere' holds no run"),
+        (["generate", "nowhere", "--prompt", "a"], "generate: there is no model in 'nowhere'"),
+        (["train", "--data", "nowhere.jsonl"], "train: no file is nowhere.jsonl; the working folder is"),
+        (["train", "--block_size", "0"], "train: block_size must be a whole number of 1 or more, not 0"),
+        (["train", "--rows", "0"], "train: rows must be a whole number of 1 or more, not 0"),
+        (["train", "nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
+        (["train", "--track", "quick", "--streaming"], "train: nobody knows how long a stream is"),
+    ],
+)
+def test_what_can_be_mended_is_one_sentence(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command(words[0], words[1:]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_it_trains_the_model_that_the_notebooks_calls_train(
+    steady_model: Path, documents: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    # With dropout they part at the first evaluation, for which the Trainer's own data loader draws a random number.
+    how: dict[str, Any] = {"num_train_epochs": 2, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
+    options = RunOptions(data=[str(documents)], model=str(steady_model), block_size=16)
+    train(options, **how, output_dir=str(tmp_path / "command"))
+    blocks = chunk(tokenize(join_answers(split_rows(load_local(documents))), tokenizer), 16)
+    track = Track("own", str(documents), str(steady_model), None, 2, 1e-2, "", str(tmp_path / "notebook"))
+    model = AutoModelForCausalLM.from_pretrained(steady_model)
+    trainer = build_trainer(track, model, blocks, tokenizer, **how)
+    trainer.train()
+    trainer.save_model()
+    assert same_weights(tmp_path / "command", tmp_path / "notebook")
+    assert record(tmp_path / "command")["after"]["summed_loss"] == pytest.approx(
+        score(model, blocks["test"]).summed_loss
+    )
+
+
+def test_the_probe_leaves_no_trace(
+    noisy_model: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = RunOptions(data=[str(documents)], model=str(noisy_model), block_size=16)
+    how: dict[str, Any] = {"max_steps": 4, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
+    train(options, **how, output_dir=str(tmp_path / "probed"))
+    monkeypatch.setattr(run_module, "print_plan", lambda *arguments: None)
+    train(options, **how, output_dir=str(tmp_path / "plain"))
+    assert same_weights(tmp_path / "probed", tmp_path / "plain")
+
+
+def test_files_and_patterns_are_found_and_what_is_no_file_is_an_id_of_the_hub(shards: Path) -> None:
+    assert find_files([str(shards / "*.jsonl")]) == [str(shards / f"{number}.jsonl") for number in range(4)]
+    assert find_files([str(shards / "1.jsonl"), str(shards / "0.jsonl")])[0].endswith("1.jsonl")
+    assert find_files(["owner/name"]) == []
+    for missing in ("owner/name.csv", "a/b/c", "owner/*"):
+        with pytest.raises(FileNotFoundError, match="no file is"):
+            find_files([missing])
+    with pytest.raises(FileNotFoundError, match="no file is owner/name"):
+        find_files([str(shards / "0.jsonl"), "owner/name"])
+
+
+def test_several_files_are_one_data_set(words_of: Words, shards: Path, tmp_path: Path) -> None:
+    assert run_command("train", words_of(data=shards / "[01].jsonl", max_steps=2)) == 0
+    assert record(tmp_path / "out")["data"]["source"].startswith("2 files, 0.jsonl to 1.jsonl, ")
+
+
+def test_a_model_of_ones_own_takes_the_guides_learning_rate_and_epochs(capsys: pytest.CaptureFixture[str]) -> None:
+    track = choose_run(RunOptions(data=["a.jsonl"], model="mine"))
+    assert (track.epochs, track.learning_rate, track.data, track.model) == (3, 2e-5, "a.jsonl", "mine")
+    track = choose_run(RunOptions(track="quick", model="mine", rows=9))
+    assert (track.epochs, track.learning_rate, track.rows) == (3, 2e-5, 9)
+    assert capsys.readouterr().out == ""
+    assert choose_run(RunOptions(track="quick", data=["a.jsonl"])).learning_rate == 3e-3
