@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from clmkit.training.shared import LossHistory
@@ -226,6 +227,7 @@ def plot_loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     axes.set(title="The same global batch, shared in different ways", xlabel="step", ylabel="loss per token (nats)")
     axes.grid(alpha=0.3)
     axes.legend()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     ends = [f"{name} from {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in curves.items()]
     show(figure, f"Line chart of the loss by step, {len(curves)} curves: " + "; ".join(ends) + ".")
 

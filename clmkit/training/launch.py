@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import socket
 import sys
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -45,3 +46,10 @@ def _choose(gpus: int) -> tuple[int, str]:
     if "google.colab" in sys.modules:
         return 1, "notebook_launcher starts no more in Colab without GPUs"
     return 2, "no GPU here, so they share the CPU"
+
+
+def find_port() -> int:
+    """A port of this machine that is free at the moment, for processes to find each other by."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,11 +1,12 @@
 import importlib
 import os
+import socket
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from clmkit.training.launch import prepare_launch
+from clmkit.training.launch import find_port, prepare_launch
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +63,10 @@ def test_a_kernel_with_threads_is_refused_with_what_to_do(monkeypatch: pytest.Mo
     pretend(monkeypatch, threads=2)
     with pytest.raises(RuntimeError, match=r"2 threads.*Restart the kernel"):
         prepare_launch()
+
+
+def test_a_port_is_found_that_can_be_listened_on() -> None:
+    with socket.socket() as first, socket.socket() as second:
+        for listener in (first, second):
+            listener.bind(("127.0.0.1", find_port()))
+            listener.listen()
