@@ -114,12 +114,21 @@ def read_catalog(path: Path, language: str) -> Catalog:
         return read_po(file, language, ignore_obsolete=True, abort_invalid=True)
 
 
+def with_code_of(prose: str, translation: str) -> str:
+    """A translation with the fenced code of the prose, if both have as many pieces of it."""
+    code = [match[0] for match in FENCED.finditer(prose)]
+    if len(code) != len(FENCED.findall(translation)):
+        return translation
+    pieces = iter(code)
+    return FENCED.sub(lambda _: next(pieces), translation)
+
+
 def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
     """Take new and changed prose into a catalog.
 
     Args:
-        catalog: Translations, each with the id of its cell for a context. Those of changed cells become fuzzy, those
-            of cells that are gone are left out.
+        catalog: Translations, each with the id of its cell for a context. Those of changed cells become fuzzy, unless
+            only fenced code has changed, which they take over; those of cells that are gone are left out.
         prose: As ``messages`` gives it.
     """
     before = {message.context: message for message in catalog if message.id}
@@ -131,8 +140,9 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
     for message in catalog:
         old = before.get(message.context)
         if message.id and old and old.id != message.id and old.string:
-            message.string = old.string
-            message.flags.add("fuzzy")
+            message.string = with_code_of(str(message.id), str(old.string))
+            only_code = FENCED.sub("", str(old.id)) == FENCED.sub("", str(message.id))
+            message.flags = set(old.flags) if only_code else {"fuzzy"}
 
 
 def package_messages(package: Path = PACKAGE) -> dict[str, list[tuple[str, int]]]:
@@ -204,8 +214,8 @@ def _isolate(prose: str) -> str:
 
 
 def _align_right(prose: str) -> str:
-    """Align paragraphs, which begin like neither a heading nor a list, table or HTML."""
-    paragraph = r"^(?![#|<]|- |\d+\. |\s).+(?:\n(?!\n).+)*"
+    """Align paragraphs, which begin like neither a heading nor a list, a table, or a block of HTML."""
+    paragraph = r"^(?![#|]|</?(?!span)\w|- |\d+\. |\s).+(?:\n(?!\n).+)*"
     return re.sub(paragraph, lambda match: f"{ALIGN_RIGHT}{match[0]}</span>", prose, flags=re.MULTILINE)
 
 

@@ -111,6 +111,15 @@ def test_changed_prose_makes_its_translation_fuzzy_and_unused(course: Path) -> N
     assert run(course) == []
 
 
+def test_changed_code_within_prose_is_taken_over(course: Path) -> None:
+    change(course, 2, "It prints:\n\n```text\n1\n```\n\nThat is few.")
+    run(course)
+    set_translation(course, "cell2", "يطبع:\n\n```text\n1\n```\n\nقليل.")
+    change(course, 2, "It prints:\n\n```text\n2\n```\n\nThat is few.")
+    run(course)
+    assert without_direction(sources_of(course)[2]) == "يطبع:\n\n```text\n2\n```\n\nقليل."
+
+
 def test_prose_in_a_new_cell_finds_its_translation(course: Path) -> None:
     set_translation(course, "cell2", "الربع 25 % من `it`.")
     change(course, 2, "A quarter is about 25 % of `it`.", id="another")
@@ -132,6 +141,8 @@ def test_a_po_file_that_is_none_stops_the_command_and_changes_nothing(course: Pa
 def test_right_to_left_keeps_code_whole() -> None:
     code = '```python\nx = "[a](b)"\n```'
     prose = f'# عنوان `f(x)`\n\nفقرة "two words" و-100، ثم `f(-1, "a")`.\n\n{code}\n\n- بند\n\n| أ |\n| --- |'
+    details = "<details>\n<summary>حل</summary>\n\nنص\n\n</details>"
+    assert "\n\n<details>\n<summary>حل</summary>\n\n<span" in right_to_left(details, "ar")
     made = right_to_left(prose, "ar")
     assert '# عنوان <span dir="ltr">`f(x)`</span>' in made
     assert '<span dir="ltr">"two words"</span>' in made
