@@ -1,4 +1,4 @@
-"""Things to try in a notebook: type or slide, and see at once what a tokenizer or a block size does."""
+"""Things to try in a notebook: type or change a number, and see at once what a tokenizer or a block size does."""
 
 import html
 import os
