@@ -120,7 +120,9 @@ def test_every_label_is_translated(site: Path, language: str) -> None:
         return
     for path in pages(site / language):
         page = parsed(path)
-        labels = [element[name] for name in ("aria-label", "title") for element in page.find_all(attrs={name: True})]
+        labels = [
+            element[name] for name in ("aria-label", "title") for element in page.body.find_all(attrs={name: True})
+        ]
         labels += [
             element.get_text() for element in page.select("nav.run, nav.steps span, .toc-title, title, .caption")
         ]
