@@ -154,6 +154,10 @@ def lay_out(language: str, source: Path) -> None:
         raise FileNotFoundError(f"no {index.relative_to(ROOT)}: translate site/index.{SOURCE}.md")
     (source / "notebooks").mkdir(parents=True)
     first_page = index.read_text(encoding="utf-8").replace("{{map}}", "\n".join(map_rows(language)))
+    listed = [f"{title} <{page}>" for page, title in ENGLISH_PAGES.items()]
+    if language != SOURCE:
+        listed = [page for page in ENGLISH_PAGES if translation(ROOT / f"{page}.md", language).exists()]
+    first_page = first_page.replace("{{pages}}", "\n".join(listed))
     if language != SOURCE:
         first_page = lead_to_english(first_page, "index", language)
     (source / "index.md").write_text(first_page, encoding="utf-8")

@@ -1,6 +1,8 @@
 """What can be told of the site's files: they hold what the notebooks hold, and every link leads somewhere."""
 
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -10,6 +12,7 @@ import pytest
 from babel.messages.pofile import read_po
 from bs4 import BeautifulSoup
 
+from tests.site.offline import offline
 from tools import site as build
 from tools.site_search import plain
 
@@ -117,7 +120,9 @@ def test_every_label_is_translated(site: Path, language: str) -> None:
         return
     for path in pages(site / language):
         page = parsed(path)
-        labels = [element[name] for name in ("aria-label", "title") for element in page.find_all(attrs={name: True})]
+        labels = [
+            element[name] for name in ("aria-label", "title") for element in page.body.find_all(attrs={name: True})
+        ]
         labels += [
             element.get_text() for element in page.select("nav.run, nav.steps span, .toc-title, title, .caption")
         ]
@@ -184,3 +189,19 @@ def test_left_becomes_the_side_where_lines_begin() -> None:
 
 def test_arabic_is_found_with_and_without_vowel_signs() -> None:
     assert plain("مُجزِّئ الأسئلة") == plain("مجزّئ الاسئله")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
+        "import subprocess, sys; subprocess.run([sys.executable, '-m', 'ipykernel_launcher', '--help'])",
+    ],
+    ids=["network", "kernel"],
+)
+def test_the_site_was_built_where_network_and_kernels_are_out_of_reach(tmp_path: Path, code: str) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=offline(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert run.returncode != 0
+    assert "no network and no kernel is needed" in run.stderr

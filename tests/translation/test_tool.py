@@ -114,10 +114,10 @@ def test_changed_prose_makes_its_translation_fuzzy_and_unused(course: Path) -> N
 def test_changed_code_within_prose_is_taken_over(course: Path) -> None:
     change(course, 2, "It prints:\n\n```text\n1\n```\n\nThat is few.")
     run(course)
-    set_translation(course, "cell2", "يطبع:\n\n```text\n1\n```\n\nوهذا قليل.")
+    set_translation(course, "cell2", "يطبع:\n\n```text\n1\n```\n\nقليل.")
     change(course, 2, "It prints:\n\n```text\n2\n```\n\nThat is few.")
     run(course)
-    assert without_direction(sources_of(course)[2]) == "يطبع:\n\n```text\n2\n```\n\nوهذا قليل."
+    assert without_direction(sources_of(course)[2]) == "يطبع:\n\n```text\n2\n```\n\nقليل."
 
 
 def test_prose_in_a_new_cell_finds_its_translation(course: Path) -> None:
