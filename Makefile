@@ -1,18 +1,20 @@
 # The course's commands. `make help` lists them.
 PYTHON ?= python3
 KERAS ?= 1# KERAS=0 leaves the Keras kernel and its notebooks out
+JOBS ?= 2# so many tests at a time; each computes on one thread, since PyTorch's threads would wait for each other
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/main.txt
 KERAS_PY := .venv-keras/bin/python
 KERAS_LOCK := requirements/keras.txt
+NOTEBOOKS := notebooks
 KERNEL := $(VENV)/share/jupyter/kernels/clmkit-keras/kernel.json
 sums = $(shell cksum < $(1) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test lab doctor bench format notebooks lock tiny-model clean
+.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses translate site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -46,20 +48,25 @@ endef
 course: setup ## run every notebook in order; executed copies and an index.html go to build/course/ (KERAS=0: without the Keras kernel)
 	@$(PY) -m clmkit course $(if $(filter 0,$(KERAS)),--no-keras)
 
+# The lock says which JupyterLab there is, so it need not ask the network whether there is a newer one.
 lab: setup ## open JupyterLab on the course
-	@$(VENV)/bin/jupyter lab --ServerApp.root_dir=notebooks $(LAB_OPTIONS)
+	@$(VENV)/bin/jupyter lab --ServerApp.root_dir=$(NOTEBOOKS) \
+	    --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_OPTIONS)
 
 test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "ruff would format the files above: make format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest
+	@OMP_NUM_THREADS=1 CLMKIT_KERAS=$(KERAS) $(PY) -m pytest -n $(JOBS) --dist loadfile
+
+test-browser: setup ## only the tests in Chromium, of JupyterLab and of the site; screenshots go to build/screenshots/
+	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser tests/site
 
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
 bench: setup ## measure everything in benchmarks/ (most of an hour), and write the tables and pictures of its README
-	@for script in text_to_blocks training generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
+	@for script in text_to_blocks training memory generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
 
 format: setup ## let ruff format and mend the code
 	@$(VENV)/bin/ruff check --quiet --fix .
@@ -68,9 +75,18 @@ format: setup ## let ruff format and mend the code
 notebooks: setup ## run the committed notebooks in place, as a change to one requires
 	@$(PY) -m tests.notebooks.execute
 
+addresses: setup ## write the address in pyproject.toml into the Colab badges and install lines (notebooks does it too)
+	@$(PY) -m tests.notebooks.addresses
+
+translate: setup ## take new and changed prose into the PO files, and write the notebooks of every language
+	@$(PY) -m tools.translate
+
+site: setup ## build the course as a website from the notebooks' stored outputs: build/site/index.html
+	@$(PY) -m tools.site
+
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install --disable-pip-version-check --quiet uv
-	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra test)
+	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra site --extra test --extra browser)
 	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
 
 define compile

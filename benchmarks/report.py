@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks import generation, keras_fit, starting, text_to_blocks, training
+from benchmarks import generation, keras_fit, memory, starting, text_to_blocks, training
 from benchmarks.common import RESULTS
 
 FOLDER = Path(__file__).parent
@@ -48,6 +48,16 @@ def keras_bars(result: dict[str, Any]) -> Bars:
     return {"tokens per second": pick(result["models"]["tiny"]["medians"], "tokens_per_s")}
 
 
+def memory_bars(result: dict[str, Any]) -> Bars:
+    """What a batch takes when gradients are added up, in three parts."""
+    found = {name: {key: mb / 1e3 for key, mb in one.items()} for name, one in result["medians"].items()}
+    return {
+        "weights and AdamW": pick(found, "kept_mb"),
+        "activations and logits": {name: one["peak_mb"] - one["kept_mb"] for name, one in found.items()},
+        "gradients kept": {name: one["accumulated_mb"] - one["peak_mb"] for name, one in found.items()},
+    }
+
+
 def starting_bars(result: dict[str, Any]) -> Bars:
     found = result["notebooks"]["medians"]
     after = {name: one["first_output_s"] - one["kernel_s"] for name, one in found.items()}
@@ -59,6 +69,7 @@ SECTIONS = {
     "training": Section(
         training.tables, training_bars, "Training DistilGPT2's shape with PyTorch", "times the guide's"
     ),
+    "memory": Section(memory.tables, memory_bars, "Memory of a step of training DistilGPT2's shape", "GB"),
     "generation": Section(
         generation.tables,
         lambda result: {"tokens per second": pick(result["medians"], "tokens_per_s")},
@@ -85,7 +96,7 @@ def draw(bars: Bars, section: Section, path: Path) -> None:
     axes.set(title=section.title, xlabel=section.unit)
     axes.spines[["top", "right"]].set_visible(False)
     if len(bars) > 1:
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})
 

@@ -1,13 +1,13 @@
-"""Things to try in a notebook: type or slide, and see at once what a tokenizer or a block size does."""
+"""Things to try in a notebook: type or change a number, and see at once what a tokenizer or a block size does."""
 
 import html
 import os
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from IPython.display import display
-from ipywidgets import Checkbox, IntSlider, Layout, Textarea, VBox, Widget, interactive_output
+from ipywidgets import BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
 
 from clmkit.plots import plot_blocks
 
@@ -25,6 +25,11 @@ _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + n): byte for n, byte in enumerate(_OTHERS)}
 
 
+def somebody_is_there() -> bool:
+    """Whether there may be somebody to touch a control: runs of whole notebooks set ``CLMKIT_WIDGETS=0``."""
+    return os.environ.get("CLMKIT_WIDGETS") != "0"
+
+
 def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
     """Show controls, and what a function displays for their values, anew whenever one is changed.
 
@@ -35,10 +40,10 @@ def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
         draw: Displays something; its arguments have the names of the controls.
         controls: ipywidgets with a value.
     """
-    if os.environ.get("CLMKIT_WIDGETS") == "0":
-        draw(**{name: control.value for name, control in controls.items()})
-    else:
+    if somebody_is_there():
         display(VBox([*controls.values(), interactive_output(draw, controls)]))
+    else:
+        draw(**{name: control.value for name, control in controls.items()})
 
 
 class Token(NamedTuple):
@@ -149,9 +154,10 @@ def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
         block_size: What to begin with, in tokens.
     """
     lengths = [len(ids) for ids in documents["input_ids"]]
-    wide: dict[str, Any] = {"style": {"description_width": "8em"}, "layout": Layout(width="95%")}
+    # A number field, and no slider, because an ipywidgets slider has no name that a screen reader could say.
+    size = BoundedIntText(block_size, min=16, max=512, step=16, description="block_size", layout=Layout(width="14em"))
     controls: dict[str, Widget] = {
-        "block_size": IntSlider(block_size, 16, 512, 16, description="block_size", continuous_update=False, **wide),
+        "block_size": size,
         "end_token": Checkbox(False, description="end each document with eos_token", indent=False),
     }
     explore(lambda **values: show_blocks(lengths, **values), controls)

@@ -1,21 +1,28 @@
 """Continue a prompt, and look at what the sampling arguments do to the choice of the next token."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from threading import RLock
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import (
-    LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteriaList,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
     set_seed,
 )
+from transformers.generation.streamers import BaseStreamer
 
 from clmkit.evaluation import evaluation_mode
+
+# Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
+_DRAWING = RLock()
 
 
 def _encode(
@@ -55,6 +62,15 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
         raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}")
 
 
+def check_repetition_penalty(repetition_penalty: float) -> None:
+    """Raise a ValueError that says what is allowed, unless it is."""
+    if not 0 < repetition_penalty < math.inf:
+        raise ValueError(
+            f"repetition_penalty must be above 0 (1 changes nothing, more than 1 avoids what the text has already), "
+            f"not {repetition_penalty}"
+        )
+
+
 def generate_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, **arguments: Any) -> str:
     """Continue a prompt (the guide's step "Inference": tokenizer, then ``generate`` with these very arguments).
 
@@ -84,7 +100,10 @@ def generate_texts(
     temperature: float = 1.0,
     top_k: int = 50,
     top_p: float = 0.95,
+    repetition_penalty: float = 1.0,
     seed: int = 42,
+    streamer: BaseStreamer | None = None,
+    stopping_criteria: StoppingCriteriaList | None = None,
 ) -> list[str]:
     """Continue many prompts, in batches: one pass of the model gives all prompts of a batch their next token.
 
@@ -101,7 +120,11 @@ def generate_texts(
         temperature: Below 1 favours probable tokens, above 1 evens them out.
         top_k: Draw only from the k most probable tokens; 0 for all.
         top_p: Draw only from the most probable tokens whose probabilities add up to p; 1 for all.
+        repetition_penalty: Divides the score of each token that the text has already, or multiplies it where it is
+            negative: above 1 such tokens become less probable. It acts with and without sampling.
         seed: Of the draw.
+        streamer: Handed to ``generate``, which tells it each token at once; batches must be of one prompt.
+        stopping_criteria: Handed to ``generate``, which asks them after each token whether to stop.
 
     Returns:
         The prompts and their continuations, in order, without special tokens.
@@ -112,15 +135,16 @@ def generate_texts(
     """
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be a whole number of 1 or more, not {max_new_tokens!r}")
-    sampling: dict[str, Any] = {}
+    check_repetition_penalty(repetition_penalty)
+    sampling: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
     if do_sample:
         check_sampling(temperature, top_k, top_p)
-        sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        sampling |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     batches = [prompts[start : start + batch_size] for start in range(0, max(len(prompts), 1), batch_size)]
-    set_seed(seed)
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
     texts: list[str] = []
-    with evaluation_mode(model):
+    with _DRAWING, evaluation_mode(model):
+        set_seed(seed)
         for batch in batches:
             inputs = _encode(model, tokenizer, batch, max_new_tokens)
             output = generate(
@@ -128,6 +152,8 @@ def generate_texts(
                 max_new_tokens=max_new_tokens,
                 do_sample=do_sample,
                 pad_token_id=tokenizer.eos_token_id,
+                streamer=streamer,
+                stopping_criteria=stopping_criteria,
                 **sampling,
             )
             filled = (inputs["attention_mask"] == 0).sum(dim=1).tolist()
@@ -136,7 +162,21 @@ def generate_texts(
     return texts
 
 
-def next_token_probabilities(
+class SamplingStep(NamedTuple):
+    """The next token's probabilities once one more sampling argument was applied.
+
+    Attributes:
+        name: The argument and its value, or ``as it is`` before any.
+        left: How many tokens can still be drawn.
+        best: Pairs of token text and probability; a token that was cut off has probability 0.
+    """
+
+    name: str
+    left: int
+    best: list[tuple[str, float]]
+
+
+def sampling_steps(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     prompt: str,
@@ -144,7 +184,52 @@ def next_token_probabilities(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
     show: int = 10,
+) -> list[SamplingStep]:
+    """What each sampling argument does to the choice of the next token, one after the other as ``generate`` does.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        prompt: The text to continue.
+        temperature: As in ``generate_texts``; applied second.
+        top_k: As in ``generate_texts``; applied third.
+        top_p: As in ``generate_texts``; applied last.
+        repetition_penalty: As in ``generate_texts``; applied first.
+        show: How many tokens to return.
+
+    Returns:
+        Five steps: the model's own probabilities, and those after each argument. All have the same tokens, the most
+        probable first by the model's own probabilities.
+
+    Raises:
+        ValueError: As ``generate_texts``.
+    """
+    check_sampling(temperature, top_k, top_p)
+    check_repetition_penalty(repetition_penalty)
+    inputs = _encode(model, tokenizer, [prompt], 1)
+    arguments = {
+        f"repetition_penalty {repetition_penalty:g}": RepetitionPenaltyLogitsProcessor(float(repetition_penalty)),
+        f"temperature {temperature:g}": TemperatureLogitsWarper(float(temperature)),
+        f"top_k {top_k}": TopKLogitsWarper(top_k) if top_k else None,
+        f"top_p {top_p:g}": TopPLogitsWarper(float(top_p)) if top_p < 1 else None,
+    }
+    with evaluation_mode(model):
+        scores: torch.Tensor = model(**inputs).logits[:, -1].float()
+    best = scores[0].topk(min(show, scores.shape[-1])).indices
+    texts = [str(tokenizer.decode([token])) for token in best.tolist()]
+    steps = []
+    for name, apply in {"as it is": None, **arguments}.items():
+        scores = scores if apply is None else apply(inputs["input_ids"], scores)
+        kept = torch.softmax(scores[0], dim=-1)
+        pairs = list(zip(texts, kept[best].tolist(), strict=True))
+        steps.append(SamplingStep(name, int((scores[0] > -math.inf).sum()), pairs))
+    return steps
+
+
+def next_token_probabilities(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, **arguments: Any
 ) -> list[tuple[str, float]]:
     """The most probable next tokens after a prompt, as the sampling arguments leave them.
 
@@ -152,26 +237,13 @@ def next_token_probabilities(
         model: A causal language model.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
-        temperature: As in ``generate_texts``; applied first, as ``generate`` does.
-        top_k: As in ``generate_texts``; applied second.
-        top_p: As in ``generate_texts``; applied last.
-        show: How many tokens to return.
+        **arguments: As for ``sampling_steps``.
 
     Returns:
-        Pairs of token text and probability, the most probable first; tokens that were cut off have probability 0.
+        Pairs of token text and probability, the most probable first by the model's own probabilities; tokens that were
+        cut off have probability 0.
 
     Raises:
         ValueError: As ``generate_texts``.
     """
-    check_sampling(temperature, top_k, top_p)
-    inputs = _encode(model, tokenizer, [prompt], 1)
-    steps = LogitsProcessorList([TemperatureLogitsWarper(temperature)])
-    if top_k:
-        steps.append(TopKLogitsWarper(top_k))
-    if top_p < 1:
-        steps.append(TopPLogitsWarper(top_p))
-    with evaluation_mode(model):
-        raw: torch.Tensor = model(**inputs).logits[:, -1].float()
-    kept = torch.softmax(steps(inputs["input_ids"], raw.clone())[0], dim=-1)
-    best = raw[0].topk(min(show, raw.shape[-1])).indices
-    return [(str(tokenizer.decode([token])), float(kept[token])) for token in best.tolist()]
+    return sampling_steps(model, tokenizer, prompt, **arguments)[-1].best

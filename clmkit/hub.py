@@ -8,6 +8,7 @@ import urllib.request
 from huggingface_hub import HfApi, constants
 
 from clmkit.hub_client import HUB_ERRORS, get_token, limit_waits, reason, status_of
+from clmkit.messages import translate
 
 NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, and log in again"
 
@@ -51,17 +52,20 @@ def login_status() -> str:
     Returns:
         One sentence: who is logged in, or why no one is and what still works.
     """
-    without = "Everything in this course but sharing works without."
+    without = translate("Everything in this course but sharing works without.")
     if get_token() is None:
-        return f"Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN."
+        return translate("Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN.", without=without)
     try:
         name, may_write = _whoami()
     except PermissionError as error:
-        return f"{error}. {without}"
+        return translate("{error}. {without}", error=error, without=without)
     except ConnectionError as error:
-        return f"There is a token, but it can't be checked now: {error}. {without}"
-    sharing = "Sharing works." if may_write else "This token may only read: sharing needs one that may write."
-    return f"Logged in as {name}. {sharing}"
+        return translate(
+            "There is a token, but it can't be checked now: {error}. {without}", error=error, without=without
+        )
+    if may_write:
+        return translate("Logged in as {name}. Sharing works.", name=name)
+    return translate("Logged in as {name}. This token may only read: sharing needs one that may write.", name=name)
 
 
 def choose_sharing(share: bool | None = None) -> bool:
@@ -81,7 +85,7 @@ def choose_sharing(share: bool | None = None) -> bool:
     if share is None:
         share = os.environ.get("CLMKIT_SHARE") == "1"
     if not share:
-        print("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True).")
+        print(translate("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True)."))
         return False
     without = "To go on without: choose_sharing(False)."
     if get_token() is None:
@@ -92,7 +96,7 @@ def choose_sharing(share: bool | None = None) -> bool:
         raise type(error)(f"sharing is not possible now: {error}. {without}") from error
     if not may_write:
         raise PermissionError(f"the token of {name} may only read; sharing needs one that may write. {without}")
-    print(f"Sharing: the model will be uploaded to the account {name}.")
+    print(translate("Sharing: the model will be uploaded to the account {name}.", name=name))
     return True
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import Image, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     from clmkit.training.shared import LossHistory
@@ -23,7 +24,9 @@ BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (
     "#F0E442",
     "#BBBBBB",
 )
-
+# For things that touch, in an order in which neighbours differ in lightness too, so that they do in shades of grey.
+NEIGHBOURS = (BLUE, PINK, YELLOW, ORANGE, SKY, GREEN)
+NUMBER = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15"}
 
 PNG: dict[str, Any] = {"format": "png", "dpi": 144, "facecolor": "white"}
 
@@ -61,13 +64,12 @@ def plot_lengths(lengths: Sequence[int], block_size: int) -> None:
 
 
 def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
-    """Draw how documents of uneven length fall into blocks of equal length: one colour for each document.
+    """Draw how documents of uneven length fall into blocks of equal length: a colour and a number for each document.
 
     Args:
         lengths: Tokens in each document, in order; a handful is best.
         block_size: Tokens in a block.
     """
-    colours = [BLUE, YELLOW, GREEN, PINK, SKY, ORANGE]
     ends = list(accumulate(lengths))
     total = ends[-1]
     blocks, left_over = divmod(total, block_size)
@@ -75,7 +77,7 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
     figure = Figure(figsize=(7, 0.22 * (rows_above + rows_below) + 1.8), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=[rows_above + 1, rows_below + 1])
     for number, length in enumerate(lengths):
-        above.barh(number + 1, length, color=colours[number % len(colours)], edgecolor="black")
+        above.barh(number + 1, length, color=NEIGHBOURS[number % len(NEIGHBOURS)], edgecolor="black")
     above.set(title="Before: documents", ylabel="document", xlabel="tokens")
     above.set_yticks(range(1, len(lengths) + 1))
     above.invert_yaxis()
@@ -83,21 +85,23 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
     for start, end in pairwise(cuts):
         document = sum(start >= stop for stop in ends)
         row = start // block_size
-        below.barh(
+        bar = below.barh(
             row + 1,
             end - start,
             left=start - row * block_size,
-            color=colours[document % len(colours)],
+            color=NEIGHBOURS[document % len(NEIGHBOURS)],
             edgecolor="black",
             hatch="//" if row == blocks else None,
         )
+        if end - start > block_size / 20:  # else it is too narrow for a number
+            below.bar_label(bar, [str(document + 1)], label_type="center", bbox=NUMBER, fontsize=8)
     below.set(title=f"After: {blocks} blocks of {block_size}, {left_over} tokens left over (hatched)", ylabel="block")
     below.set_xlabel("tokens")
     below.set_yticks(range(1, rows_below + 1))
     below.invert_yaxis()
     alt = (
         f"Two bar charts. Above, {len(lengths)} documents of {', '.join(map(str, lengths))} tokens. "
-        f"Below, the same tokens in {blocks} blocks of {block_size}; "
+        f"Below, the same tokens in {blocks} blocks of {block_size}, each piece with its document's number; "
         f"a block may cross from one document to the next; {left_over} tokens are left over."
     )
     show(figure, alt)
@@ -156,30 +160,36 @@ def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]]
     return render(figure, f"{status}. {alt} Beside it the learning rate, from {first:.1e} to {last:.1e}.")
 
 
-def plot_next_tokens(choices: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+def plot_next_tokens(
+    choices: Mapping[str, Sequence[tuple[str, float]]],
+    title: str = "What sampling does to the choice of the next token (x: cut off)",
+) -> None:
     """Draw the next token's probabilities as bars, a panel for each way of sampling.
 
     Args:
         choices: For each panel its title, and the pairs of token text and probability that
             ``next_token_probabilities`` gives; the same tokens in every panel.
+        title: The picture's title.
     """
     tokens = [text for text, _ in next(iter(choices.values()))]
     figure = Figure(figsize=(2 * len(choices) + 1, 0.28 * len(tokens) + 1.2), layout="constrained")
     panels = figure.subplots(1, len(choices), sharey=True, sharex=True, squeeze=False)[0]
-    for axes, (title, pairs) in zip(panels, choices.items(), strict=True):
+    for axes, (panel, pairs) in zip(panels, choices.items(), strict=True):
         values = [probability for _, probability in pairs]
         axes.barh(range(len(values)), values, color=BLUE)
-        axes.set(title=title, xlabel="probability")
+        axes.set_title(panel, fontsize="medium")
+        axes.set_xlabel("probability")
         axes.plot([0] * values.count(0.0), [i for i, value in enumerate(values) if value == 0], "x", color=ORANGE)
     panels[0].set_yticks(range(len(tokens)), [f"{text!r}" for text in tokens])
     panels[0].set_ylabel("next token")
     panels[0].invert_yaxis()
-    figure.suptitle("What sampling does to the choice of the next token (x: cut off)")
+    figure.suptitle(title)
     parts = [
-        f"{title}: {tokens[0]!r} has {pairs[0][1]:.0%}, {sum(p > 0 for _, p in pairs)} of {len(pairs)} are left"
-        for title, pairs in choices.items()
+        f"{' '.join(panel.split())}: {tokens[0]!r} has {pairs[0][1]:.0%}, "
+        f"{sum(p > 0 for _, p in pairs)} of {len(pairs)} are left"
+        for panel, pairs in choices.items()
     ]
-    show(figure, f"Bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")
+    show(figure, f"{title}: bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")
 
 
 def plot_counts(counts: Mapping[str, float], *, title: str, label: str, rows: str = "category") -> None:
@@ -199,3 +209,57 @@ def plot_counts(counts: Mapping[str, float], *, title: str, label: str, rows: st
     axes.set(title=title, xlabel=label, ylabel=rows)
     axes.invert_yaxis()
     show(figure, f"Bar chart, {title}: " + ", ".join(f"{name} {count:,.0f}" for name, count in pairs) + f" {label}.")
+
+
+def plot_loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+    """Draw the training losses of several runs over each other, so that equal ones cover each other.
+
+    Args:
+        curves: Steps and losses per token in nats, for each run.
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    colours = [SKY, ORANGE, GREEN, PINK, BLUE]
+    for number, (name, points) in enumerate(curves.items()):
+        steps, losses = [step for step, _ in points], [loss for _, loss in points]
+        width = 2.5 * (len(curves) - number)  # the first one lies at the bottom and is the widest
+        axes.plot(steps, losses, color=colours[number % len(colours)], linewidth=width, label=name)
+    axes.set(title="The same global batch, shared in different ways", xlabel="step", ylabel="loss per token (nats)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ends = [f"{name} from {points[0][1]:.3f} to {points[-1][1]:.3f}" for name, points in curves.items()]
+    show(figure, f"Line chart of the loss by step, {len(curves)} curves: " + "; ".join(ends) + ".")
+
+
+def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
+    """Draw how much of a limit each task takes at each size, on a logarithmic axis with a line where it is reached.
+
+    Args:
+        loads: For each size, and for each task, the need divided by the limit.
+        limit: What the limits are those of.
+    """
+    tasks = list(next(iter(loads.values())))
+    figure = Figure(figsize=(8, 0.2 * (len(loads) + 1) * len(tasks) + 1), layout="constrained")
+    axes = figure.add_subplot()
+    for number, ((size, shares), colour, hatch) in enumerate(
+        zip(loads.items(), [SKY, YELLOW, ORANGE, PINK], ["", "//", "..", "xx"], strict=False)
+    ):
+        places = [task + (number + 0.5) * 0.8 / len(loads) for task in range(len(tasks))]
+        values = [shares[task] for task in tasks]
+        lengths = [value - 1 for value in values]  # from the line at 1, to the left or to the right
+        bars = axes.barh(places, lengths, 0.8 / len(loads), left=1, label=size, color=colour, edgecolor="black")
+        for bar in bars:
+            bar.set(hatch=hatch, linewidth=0.5)
+    axes.axvline(1, color="black", linewidth=1.5)
+    axes.set_xscale("log")
+    shown = [share for shares in loads.values() for share in shares.values()]
+    axes.set_xlim(min(*shown, 1) / 2, 2 * max(*shown, 1))
+    axes.set_yticks([task + 0.4 for task in range(len(tasks))], tasks)
+    axes.set(title="What breaks first: bars to the right of the line", xlabel=f"need, as a multiple of {limit}")
+    axes.set_ylabel("task")
+    axes.set_ylim(len(tasks), -0.2)
+    axes.legend(loc="lower right")
+    breaking = {size: [task for task, share in shares.items() if share > 1] for size, shares in loads.items()}
+    parts = [f"at {size} beyond the limit: {', '.join(names) or 'nothing'}" for size, names in breaking.items()]
+    show(figure, f"Bar chart of needs as multiples of {limit}; " + "; ".join(parts) + ".")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clmkit.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub import check_hub, hub_problem
+from clmkit.messages import translate
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -106,22 +107,33 @@ def choose_track(
     name, reason = _decide(name, own_data=data is not None)
     if name == "quick":
         track = _quick(rows, epochs, data)
-        what = "the bundled tiny GPT-2 on " + (track.data if data else "the bundled ELI5 sample")
+        text = translate("the bundled ELI5 sample") if data is None else track.data
+        what = translate("the bundled tiny GPT-2 on {data}", data=text)
         other = "full"
     else:
         track = _full(rows, epochs, data)
-        what = f"{track.model} on " + (track.data if data else f"{track.rows:,} rows of {track.data}")
+        text = translate("{rows:,} rows of {data}", rows=track.rows, data=track.data) if data is None else track.data
+        what = translate("{model} on {data}", model=track.model, data=text)
         other = "quick"
     duration = _duration(track, own_data=data is not None)
-    print(f"Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).")
+    print(
+        translate(
+            "Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).",
+            name=name,
+            what=what,
+            reason=reason,
+            duration=duration,
+            other=other,
+        )
+    )
     return track
 
 
 def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
     """The track's name, and why it was chosen."""
-    reason = "it was asked for"
+    reason = translate("it was asked for")
     if name is None and os.environ.get("CLMKIT_TRACK"):
-        name, reason = os.environ["CLMKIT_TRACK"], "CLMKIT_TRACK says so"
+        name, reason = os.environ["CLMKIT_TRACK"], translate("CLMKIT_TRACK says so")
     if name not in (None, "quick", "full"):
         raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
     if name == "quick":
@@ -131,17 +143,19 @@ def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
             check_hub()
         except ConnectionError as error:
             if _is_downloaded(own_data):
-                return name, f"{reason} (from what was downloaded before: {error})"
+                return name, translate(
+                    "{reason} (from what was downloaded before: {error})", reason=reason, error=error
+                )
             raise ConnectionError(
                 f"the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
                 "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
             ) from error
         return name, reason
     if not has_gpu():
-        return "quick", "this machine has no GPU"
+        return "quick", translate("this machine has no GPU")
     if problem := hub_problem():
         return "quick", problem
-    return "full", "there is a GPU and the Hub answers"
+    return "full", translate("there is a GPU and the Hub answers")
 
 
 def _is_downloaded(own_data: bool) -> bool:
@@ -181,11 +195,16 @@ def _full(rows: int | None, epochs: int | None, data: str | os.PathLike[str] | N
 
 def _duration(track: Track, own_data: bool) -> str:
     if track.name == "full" and has_gpu():
-        return "Training takes minutes on a GPU."
+        return translate("Training takes minutes on a GPU.")
     speed = CPU_TOKENS_PER_SECOND[track.name]
     if own_data:
-        return f"Training takes a second for about every {speed:,} tokens and epoch on two CPU cores."
+        return translate(
+            "Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed
+        )
     if track.name == "quick":
-        return "No notebook takes much over a minute on a laptop."
+        return translate("No notebook takes much over a minute on a laptop.")
     minutes = (track.rows or 5000) * 0.8 * ELI5_TOKENS_PER_ROW * track.epochs / speed / 60
-    return f"Training takes about {minutes:.0f} minutes on two CPU cores: fewer rows take less, choose_track(rows=200)."
+    return translate(
+        "Training takes about {minutes:.0f} minutes on two CPU cores: fewer rows take less, choose_track(rows=200).",
+        minutes=minutes,
+    )

@@ -13,6 +13,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
 from tests.data import blocks, quick, small_config, texts, tokenizer  # noqa: F401
 from tests.fake_hub import hub  # noqa: F401
+from tests.wheel import wheel  # noqa: F401
 
 pytest.register_assert_rewrite("tests.keras_cases")
 

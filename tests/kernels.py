@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
@@ -10,6 +12,7 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from clmkit.kernels import KERAS_KERNEL
 
 ROOT = Path(__file__).parents[1]
+Kernel = Literal["main", "keras"]
 
 
 def keras_python() -> str:
@@ -20,6 +23,11 @@ def keras_python() -> str:
         return str(KernelSpecManager().get_kernel_spec(KERAS_KERNEL).argv[0])
     except NoSuchKernel:
         pytest.fail(f"the kernel {KERAS_KERNEL} is not registered: make setup")
+
+
+def kernel_python(kernel: Kernel) -> str:
+    """The Python of one of the two kernels."""
+    return keras_python() if kernel == "keras" else sys.executable
 
 
 def run(python: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -34,6 +34,7 @@ COURSE_ARGUMENTS: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 1,
     "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
+    "use_cache": True,  # else the saved configuration tells old programs to generate without a cache
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
@@ -133,6 +134,8 @@ class HubCallback(TrainerCallback):
 class LivePlotCallback(TrainerCallback):
     """Draws the run while the Trainer trains, as often as it logs; see ``LivePlot``."""
 
+    plot: LivePlot | None = None  # only while training: an evaluation before or after it is logged too
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
@@ -148,14 +151,15 @@ class LivePlotCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
-        """Draw the whole run."""
+        """Draw the whole run, and leave it so."""
         self._draw(state, last=True)
+        self.plot = None
 
     def _draw(self, state: TrainerState, *, last: bool = False) -> None:
         rates = [
             (int(entry["step"]), entry["learning_rate"]) for entry in state.log_history if "learning_rate" in entry
         ]
-        if state.is_world_process_zero:
+        if self.plot is not None and state.is_world_process_zero:
             self.plot.update(state.global_step, loss_history(state.log_history), rates, last=last)
 
 

@@ -360,6 +360,7 @@ ROWS = [
             ("top_k", -1, "0 or more"),
             ("top_p", 1.5, "at most 1"),
             ("top_p", 0, "above 0"),
+            ("repetition_penalty", 0, "above 0"),
         )
     ),
     # Output folders. Under a file, since to the user root every folder is writable.

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks import generation, keras_fit, report, starting, text_to_blocks, training
+from benchmarks import generation, keras_fit, memory, report, starting, text_to_blocks, training
 from benchmarks.common import QUIET, RESULTS, format_table, medians, take_turns
 from benchmarks.keras_fit_contender import Job
 from benchmarks.text_to_blocks_contender import CHUNK
@@ -39,6 +40,36 @@ def test_every_way_of_training_runs_and_ends_at_the_same_loss(tmp_path: Path) ->
     losses = [one["eval_loss"] for one in found.values()]
     assert max(losses) < 1.02 * min(losses)
     assert "| clmkit, bfloat16 " in training.table(found)
+
+
+def test_memory_is_counted_to_the_byte() -> None:
+    config = GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=300, bos_token_id=0, eos_token_id=0)
+    found = {f"{size} blocks, float32": memory.measure(size, "float32", config) for size in (1, 2, 3)}
+    one, two, three = found.values()
+    weights = 4 * GPT2LMHeadModel(config).num_parameters() / 1e6
+    assert one["kept_mb"] == pytest.approx(3 * weights, rel=1e-3)  # the weights, and two numbers for each in AdamW
+    assert one["accumulated_mb"] - one["peak_mb"] == pytest.approx(weights, rel=1e-3)  # the first batch's gradients
+    assert three["peak_mb"] - two["peak_mb"] == pytest.approx(two["peak_mb"] - one["peak_mb"], rel=1e-3)
+    logits = 4 * 128 * config.vocab_size / 1e6
+    assert two["peak_mb"] - one["peak_mb"] > 2 * logits
+    fits = memory.blocks_that_fit(found, "float32")
+    a_block = two["accumulated_mb"] - one["accumulated_mb"]
+    assert one["accumulated_mb"] + (fits - 1) * a_block <= memory.CARD_MB < one["accumulated_mb"] + fits * a_block
+
+
+@pytest.mark.parametrize("page", ["README.md", "notebooks/06a_train_pytorch.ipynb"])
+def test_the_advice_on_memory_quotes_what_was_measured(page: str) -> None:
+    found = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["medians"]
+    small, middle, large = (found[f"{size} blocks, float32"] for size in memory.BATCH_SIZES)
+    a_block = (large["peak_mb"] - small["peak_mb"]) / 12e3
+    assert (middle["peak_mb"] - small["peak_mb"]) / 4e3 == pytest.approx(a_block, rel=1e-3)
+    assert small["peak_mb"] / 1e3 - 4 * a_block == pytest.approx(small["kept_mb"] / 1e3, rel=1e-3)
+    sum_of_gradients = (small["accumulated_mb"] - small["peak_mb"]) / 1e3
+    text = (report.FOLDER.parent / page).read_text(encoding="utf-8")
+    for figure in (f"{small['kept_mb'] / 1e3:.2f} GB", f"{a_block:.3f} GB", f"{sum_of_gradients:.2f} GB"):
+        assert figure in text
+    assert "a batch of 64" in text
+    assert memory.blocks_that_fit(found, "float32") >= 64
 
 
 def test_every_way_of_generating_gives_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:

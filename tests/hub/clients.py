@@ -1,14 +1,11 @@
 """Run the real clients in processes of their own: they read where the Hub is when they are imported."""
 
 import subprocess
-import sys
-from typing import Literal
 
 from tests.hub.server import StandInHub
-from tests.kernels import keras_python, run
+from tests.kernels import Kernel, kernel_python, run
 
 AT_HOME = "import os; os.chdir(os.environ['HOME'])\n"  # what a client writes does not end up in the repository
-Kernel = Literal["main", "keras"]
 
 
 def run_client(
@@ -23,5 +20,4 @@ def run_client(
         arguments: Its ``sys.argv[1:]``.
         environment: More of the environment, or other values: ``HF_TOKEN=...``.
     """
-    python = keras_python() if kernel == "keras" else sys.executable
-    return run(python, "-c", AT_HOME + code, *arguments, **(hub.environment | environment))
+    return run(kernel_python(kernel), "-c", AT_HOME + code, *arguments, **(hub.environment | environment))

@@ -1,4 +1,8 @@
-"""The full track, whole: every notebook, unchanged, with the real clients, from an empty cache to a shared model."""
+"""The full track, whole: every notebook as in Colab, with the real clients, from an empty cache to a shared model.
+
+Each runs alone in an empty folder, on a machine that has no clmkit until the notebook's own install line has run, and
+the token is a secret of Colab's.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,18 +11,22 @@ from typing import NamedTuple
 import nbformat
 import pytest
 
+from clmkit.kernels import KERAS_KERNEL
 from clmkit.tracks import HUB_DATA, HUB_MODEL, MODEL_NAME
 from tests.hub.cards import check_metadata, read_metadata
 from tests.hub.clients import Kernel, run_client
+from tests.hub.colab import KEPT, Machine, make_machine, run_in_colab
 from tests.hub.course import serve_course
-from tests.hub.notebooks import printed, run_notebook
+from tests.hub.notebooks import printed, read_notebook
 from tests.hub.server import StandInHub
-from tests.kernels import keras_python
+from tests.kernels import keras_python, run
 
 SHARED = f"ada/{MODEL_NAME}"
 WEIGHTS = "model.safetensors"
+FIRST = ["01_login", "02_load_eli5", "03_flatten", "04_tokenize", "05_chunk"]
 TRAINING = {"06a_train_pytorch": MODEL_NAME, "06b_train_keras": f"tf_keras/{MODEL_NAME}"}
 TRAINING |= {"06c_train_keras_hub": f"keras_hub/{MODEL_NAME}"}
+SMALL = "08_scale_out"  # its runs are those of the quick track on any machine
 INFERENCE = {"07a_infer_pytorch": "06a_train_pytorch", "07b_infer_keras": "06b_train_keras"}
 
 LOAD = """
@@ -32,18 +40,20 @@ print(generator("The sky", max_new_tokens=5, do_sample=False)[0]["generated_text
 
 
 class Run(NamedTuple):
-    """A notebook that was run: what it looked like in the end, where it worked, and what the Hub then had."""
+    """A notebook that was run: how it looked in the end, where it worked, what the Hub and the machine then had."""
 
     notebook: nbformat.NotebookNode
     folder: Path
     shared: dict[str, bytes]
+    machine: Machine
+    versions_before: dict[str, str]
 
 
 class Learner:
-    """A learner with an account, who runs notebooks one by one, each in a new folder and with an empty cache."""
+    """A learner with an account, who runs notebooks one by one, each on a new machine and with an empty cache."""
 
-    def __init__(self, hub: StandInHub, folder: Path) -> None:
-        self.hub, self.folder = hub, folder
+    def __init__(self, hub: StandInHub, folder: Path, wheel: Path) -> None:
+        self.hub, self.folder, self.wheel = hub, folder, wheel
         self.token = hub.add_token("ada")
         self._runs: dict[str, Run] = {}
 
@@ -51,18 +61,22 @@ class Learner:
         """Run a notebook on the full track, sharing what it trains, unless it was run before."""
         if name not in self._runs:
             folder = self.folder / name
-            notebook = run_notebook(name, self.hub, folder, HF_TOKEN=self.token, CLMKIT_SHARE="1")
+            kernel = read_notebook(name).metadata.kernelspec.name
+            machine = make_machine(folder / "machine", "keras" if kernel == KERAS_KERNEL else "main")
+            before = machine.versions()
+            secret = {"COLAB_SECRET_HF_TOKEN": self.token}
+            notebook = run_in_colab(name, self.hub, folder, machine, self.wheel, CLMKIT_SHARE="1", **secret)
             there = ("model", SHARED) in self.hub.repositories
-            self._runs[name] = Run(notebook, folder / "work", self.hub.files(SHARED) if there else {})
+            self._runs[name] = Run(notebook, folder / "work", self.hub.files(SHARED) if there else {}, machine, before)
         return self._runs[name]
 
 
 @pytest.fixture(scope="module")
-def learner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Learner]:
+def learner(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Learner]:
     folder = tmp_path_factory.mktemp("full_track")
     with StandInHub(folder / "hub") as hub:
         serve_course(hub, rows=120)
-        yield Learner(hub, folder)
+        yield Learner(hub, folder, wheel)
 
 
 def skip_without_keras(name: str) -> None:
@@ -70,7 +84,7 @@ def skip_without_keras(name: str) -> None:
         keras_python()
 
 
-@pytest.mark.parametrize("name", ["01_login", "02_load_eli5", "03_flatten", "04_tokenize", "05_chunk"])
+@pytest.mark.parametrize("name", FIRST)
 def test_a_notebook_runs_on_the_full_track(learner: Learner, name: str) -> None:
     text = printed(learner.run(name).notebook)
     assert f"Track full: {HUB_MODEL} on 5,000 rows of {HUB_DATA}" in text
@@ -124,6 +138,12 @@ def test_an_inference_notebook_loads_the_shared_model_into_an_empty_cache(
     assert learner.hub.asked(f"^/cdn/{SHARED}/.*/{WEIGHTS}", "GET")
 
 
+def test_the_notebook_on_scaling_out_takes_one_process_where_colab_has_no_gpus(learner: Learner) -> None:
+    text = printed(learner.run(SMALL).notebook)
+    assert "1 process: notebook_launcher starts no more in Colab without GPUs" in text
+    assert "processes x blocks each x steps accumulated = 1 x 8 x 1" in text
+
+
 @pytest.mark.parametrize(
     ("kernel", "model_class"), [("main", "AutoModelForCausalLM"), ("keras", "TFAutoModelForCausalLM")]
 )
@@ -134,6 +154,25 @@ def test_a_shared_model_loads_by_its_name(learner: Learner, kernel: Kernel, mode
     client = run_client(learner.hub, kernel, LOAD.format(model_class=model_class), SHARED, **settings)
     assert client.returncode == 0, client.stderr
     assert client.stdout.startswith("The sky")
+
+
+@pytest.mark.parametrize("name", [*FIRST, *TRAINING, *INFERENCE, SMALL])
+def test_the_install_line_adds_clmkit_and_leaves_the_machine_s_packages_as_they_were(
+    learner: Learner, name: str
+) -> None:
+    skip_without_keras(name)
+    machine, before = learner.run(name).machine, learner.run(name).versions_before
+    assert machine.installed() == {"clmkit"}
+    assert machine.versions() == before
+    assert set(KEPT) & set(before) >= {"tensorflow", "transformers", "numpy"}
+
+
+def test_the_machine_would_take_another_torch_where_an_install_line_asks_for_it(tmp_path: Path, kernel: Kernel) -> None:
+    machine = make_machine(tmp_path, kernel)
+    kept = "torch" if kernel == "main" else "tensorflow"
+    asked = run(machine.python, "-m", "pip", "install", "--dry-run", "--upgrade", kept, **machine.environment)
+    version = machine.versions()[kept].split("+")[0]
+    assert f"Would install {kept}-{version}.1" in asked.stdout, asked.stderr
 
 
 def test_no_token_is_left_anywhere(learner: Learner) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub.clients import Kernel, run_client
+from tests.hub.colab import STUB
 from tests.hub.faults import Fault
 from tests.hub.notebooks import printed, run_notebook
 from tests.hub.server import StandInHub
@@ -13,30 +14,12 @@ STATUS = "from clmkit.hub import login_status; print(login_status())"
 SHARE = "from clmkit.hub import choose_sharing; choose_sharing(True)"
 WITHOUT = "Everything in this course but sharing works without."
 
-# What Colab has that other notebooks have not: a shell of its own and a place for secrets.
+# In Colab there is a shell of its own, by which the clients know where they are, and a place for secrets.
 COLAB = """
-import builtins, sys, types
-class Shell:
-    def __str__(self):
-        return "<google.colab._shell.Shell object>"
-builtins.get_ipython = Shell
-def module(name, **members):
-    sys.modules[name] = types.ModuleType(name)
-    vars(sys.modules[name]).update(members)
-    return sys.modules[name]
-class Error(Exception): pass
-class SecretNotFoundError(Error): pass
-class NotebookAccessError(Error): pass
-def get(name):
-    if name in secrets:
-        return secrets[name]
-    raise SecretNotFoundError(name)
-secrets = {"HF_TOKEN": sys.argv[1]} if sys.argv[1:] else {}
-errors = module("google.colab.errors", Error=Error)
-userdata = module("google.colab.userdata", get=get, SecretNotFoundError=SecretNotFoundError,
-                  NotebookAccessError=NotebookAccessError)
-module("google.colab", userdata=userdata, errors=errors)
-module("google", colab=sys.modules["google.colab"])
+import builtins, sys
+sys.path.append(sys.argv[1])
+from google.colab._shell import Shell
+builtins.get_ipython = lambda: Shell
 """
 
 
@@ -61,8 +44,9 @@ def test_a_token_in_the_environment(hub: StandInHub, kernel: Kernel) -> None:
 
 
 def test_a_secret_of_colab(hub: StandInHub, kernel: Kernel) -> None:
-    assert status(hub, kernel, COLAB + STATUS, hub.add_token("ada")) == "Logged in as ada. Sharing works."
-    assert status(hub, kernel, COLAB + STATUS).startswith("Not logged in.")
+    secret = {"COLAB_SECRET_HF_TOKEN": hub.add_token("ada")}
+    assert status(hub, kernel, COLAB + STATUS, str(STUB), **secret) == "Logged in as ada. Sharing works."
+    assert status(hub, kernel, COLAB + STATUS, str(STUB)).startswith("Not logged in.")
 
 
 def test_a_token_that_a_login_before_has_stored(hub: StandInHub, kernel: Kernel) -> None:

@@ -2,23 +2,21 @@
 
     python -m tests.notebooks.execute [NAME ...]
 
-The working folder is a temporary one. What says nothing to a reader is taken out: widget state, the times of cells, and
-the version of the Python that happened to run.
+The badge and the install line are written from pyproject.toml first; after each run its solutions run, from which its
+exercises are written anew. The working folder is a temporary one. What says nothing to a reader is taken out: widget
+state, the times of cells, and the version of the Python that happened to run.
 """
 
 import base64
-import os
 import sys
 import tempfile
-from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 
-from clmkit.course import HEADLESS, KERNEL
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+from tests.notebooks import addresses
+from tests.notebooks.exercises import NOTEBOOKS, run, run_headless
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 PICTURES = {"06a_train_pytorch": "loss_curve.png", "07a_infer_pytorch": "next_token.png"}
 
 
@@ -46,14 +44,13 @@ def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
 
 
 def main(names: list[str]) -> None:
-    os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
-    os.environ.pop("HF_TOKEN", None)
+    run_headless()
+    addresses.main()
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
             if names and path.stem not in names:
                 continue
-            notebook = nbformat.read(path, as_version=4)
-            NotebookClient(notebook, timeout=600, config=KERNEL, resources={"metadata": {"path": folder}}).execute()
+            notebook = run(nbformat.read(path, as_version=4), path.stem, folder)
             clean(notebook)
             keep_picture(notebook, path.stem)
             nbformat.write(notebook, path)

@@ -1,12 +1,13 @@
 """Every committed notebook was run in order, holds its outputs and nothing private, and still gives the same."""
 
+import ast
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
+from functools import reduce
 from pathlib import Path
 
 import nbformat
@@ -21,10 +22,12 @@ from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
 from clmkit.tracks import choose_track
 from clmkit.training.shared import TRAINED_BY, prepare_blocks, tuned_models
 from tests.kernels import keras_python
+from tests.notebooks import exercises as exercises_tool
+from tests.notebooks.addresses import PAGES, REPOSITORY, with_addresses
+from tests.notebooks.exercises import derive_cells, exercise_cells, read_exercises, stored_outputs, with_solutions
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -33,10 +36,10 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copies of all notebooks in one folder, so that what 06a saves 07a finds, and the repository stays clean."""
+    """All notebooks, with their solutions, in one folder: what 06a saves 07a finds, and the repository stays clean."""
     folder = tmp_path_factory.mktemp("notebooks")
     for path in NOTEBOOKS:
-        shutil.copy(path, folder)
+        nbformat.write(with_solutions(nbformat.read(path, as_version=4), path.stem), folder / path.name)
     return folder
 
 
@@ -52,6 +55,7 @@ def test_the_course_has_its_notebooks() -> None:
         "06c_train_keras_hub",
         "07a_infer_pytorch",
         "07b_infer_keras",
+        "08_scale_out",
     ]
 
 
@@ -83,7 +87,6 @@ def test_notebook_is_short_explained_and_described(path: Path) -> None:
             if "image/png" in output.get("data", {}):
                 assert output.metadata["image/png"]["alt"], cell.source
     assert notebook.cells[0].source.startswith("# ")
-    assert "## Summary" in notebook.cells[-1].source
     assert sum("result" in cell.metadata.get("tags", []) for cell in code_cells(notebook)) == 1
 
 
@@ -97,8 +100,20 @@ def test_badge_and_install_line_name_the_project_s_own_address(path: Path) -> No
     assert f'%pip install --quiet "clmkit[{extra.get(path.stem, "torch")}] @ git+{REPOSITORY}"' in setup
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_badge_and_install_line_are_written_from_one_place(page: Path) -> None:
+    text, path = page.read_text(encoding="utf-8"), page.relative_to(ROOT)
+    assert with_addresses(text, path) == text, "make addresses"
+    moved = with_addresses(text, path, "https://github.com/someone/else")
+    assert moved.count("/someone/else") >= (2 if page.suffix == ".ipynb" else 1)
+    assert REPOSITORY not in moved
+    assert f"/github/{REPOSITORY.removeprefix('https://github.com/')}" not in moved
+    assert with_addresses(moved, path) == text
+
+
 COLAB = """
 import sys
+import tomllib
 from IPython.core.interactiveshell import InteractiveShell
 
 sys.modules["clmkit"] = None  # as in Colab: it is not installed yet
@@ -159,10 +174,76 @@ def test_numbers_said_to_be_on_this_page_are(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    shown = " ".join(str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs)
+    texts = [str(output.get("text") or output.get("data", {}).get("text/plain", "")) for output in outputs]
+    shown = " ".join(texts + stored_outputs(notebook))
     for sentence in re.findall(r"[^.:]*\bon this page\b.*?\.(?=\s|$)", prose, flags=re.IGNORECASE):
         for number in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?!\d| %)", sentence):
             assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", shown), f"{number}: {sentence}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_ends_with_a_short_summary_and_three_or_four_exercises(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    summary, heading, *exercises = notebook.cells[[cell.id for cell in notebook.cells].index("summary") :]
+    points = [line for line in summary.source.splitlines() if line.startswith("- ")]
+    assert summary.source.startswith("## Summary\n\n- ")
+    assert 1 <= len(points) <= 5
+    assert heading.source.startswith("## Exercises\n")
+    assert [cell.id for cell in exercises] in ([f"exercise-{i}" for i in range(1, n + 1)] for n in (3, 4))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_exercises_are_those_of_their_source(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    cells = exercise_cells(notebook)
+    derived = derive_cells(path.stem, stored_outputs(notebook))
+    assert cells == derived, f"python -m tests.notebooks.exercises {path.stem}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_exercise_filled_in_is_its_solution(path: Path) -> None:
+    outputs = stored_outputs(nbformat.read(path, as_version=4))
+    cells = exercise_cells(nbformat.read(path, as_version=4))[1:]
+    for exercise, output, cell in zip(read_exercises(path.stem), outputs, cells, strict=True):
+        *start, solution = re.findall(r"```python\n(.*?)\n```", cell.source, flags=re.DOTALL)
+        assert len([line for line in solution.splitlines() if line]) <= 15, solution
+        assert not re.search("[«»]", cell.source)
+        assert len(start) == bool(exercise.parts)
+        for unfilled in start:
+            assert unfilled != solution
+            ast.parse(unfilled)  # it is Python as it stands
+            filled = reduce(lambda code, part: code.replace("...", part, 1), exercise.parts, unfilled)
+            assert filled == solution
+        if exercise.varies:
+            assert "assert " in solution, f"{exercise.title}: its output is not compared, so it must check itself"
+        claims = re.sub(r"`[^`]*`|[Nn]otebooks? \d+[abc]?|\]\([^)]*\)", "", exercise.reading)
+        for number in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", claims):
+            said = exercise.question + solution + output
+            assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", said), f"{exercise.title}: {number}"
+
+
+BLOCK = "```python\nprint(1)\n```\n\n"
+
+
+@pytest.mark.parametrize("body", ["Q.\n\nA.", f"Q.\n\n{BLOCK}", f"{BLOCK}A.", f"Q.\n\n{BLOCK}And\n\n{BLOCK}A."])
+def test_a_source_without_question_code_or_reading_is_refused(
+    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exercises_tool, "NOTEBOOKS", tmp_path)
+    (tmp_path / "exercises").mkdir()
+    (tmp_path / "exercises" / "09_new.md").write_text(f"## Odd\n\n{body}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"09_new\.md, 'Odd'.*one block of code"):
+        read_exercises("09_new")
+
+
+def test_solutions_are_formatted_and_checked_like_other_code(workspace: Path) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    ignored = ",".join(settings["per-file-ignores"]["notebooks/**"])
+    where = ["--config", str(ROOT / "pyproject.toml"), str(workspace)]
+    for command in (["format", "--check"], ["check", "--extend-ignore", ignored]):
+        command = [sys.executable, "-m", "ruff", *command, *where]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout
 
 
 def run_nbval(path: Path, folder: Path) -> None:
@@ -171,7 +252,7 @@ def run_nbval(path: Path, folder: Path) -> None:
     run = subprocess.run(
         [*command, path.name], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    cells = len(code_cells(nbformat.read(path, as_version=4)))
+    cells = len(code_cells(nbformat.read(folder / path.name, as_version=4)))
     assert run.returncode == 0, run.stdout[-6000:]
     assert f"{cells} passed" in run.stdout
 

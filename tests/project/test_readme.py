@@ -1,38 +1,165 @@
 """What the README and the cards say can be done, and what they link to exists."""
 
+import ast
+import logging
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, default_data_collator
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+from clmkit.tracks import BUNDLED, choose_track
 from tests.kernels import keras_python
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "clmkit" / "bundled" / "README.md", ROOT / "benchmarks" / "README.md"]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("clmkit/**/*.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ +(.+?) *$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_to_files_lead_somewhere_and_pictures_have_a_text(page: Path) -> None:
+def test_links_and_anchors_lead_somewhere_and_pictures_have_a_text(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    links = re.findall(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", text)
-    for picture, label, target in links:
+    for picture, label, target in re.findall(r"(!?)\[([^\]]*)\]\(([^)]+)\)", text):
         assert label.strip(), target
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
         assert not picture or len(label) > 40, f"{target} needs a text that stands in for it"
+        path, _, anchor = target.partition("#")
+        if ":" in target:  # there is no network here: only the form of an address can be checked
+            assert re.fullmatch(r"https://[\w.-]+\.\w+(/[\w.~%/#?=&+-]*)?", target), target
+        else:
+            there = page.parent / path if path else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), target
+
+
+def test_an_anchor_is_made_as_github_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text('# PyTorch or Keras?\n\n## Keras `fit`, twice: a "b"\n')
+    assert anchors(tmp_path / "page.md") == {"pytorch-or-keras", "keras-fit-twice-a-b"}
+
+
+def messages_of_clmkit() -> list[str]:
+    """Every text in clmkit's code, with ... for what is put in."""
+    texts = []
+    for path in (ROOT / "clmkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
+                texts.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return texts
+
+
+def import_without_installing() -> None:
+    python = subprocess.run([sys.executable, "-I", "-S", "-c", "import clmkit"], capture_output=True, text=True)
+    raise RuntimeError(python.stderr)
+
+
+def split_twice() -> None:
+    halves = Dataset.from_dict({"text": ["a", "b"]}).train_test_split(test_size=0.5)
+    halves.train_test_split(test_size=0.5)  # type: ignore[attr-defined]
+
+
+def tokenize_a_long_text() -> None:
+    with warnings_of("transformers.tokenization_utils_base") as warnings:
+        AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")("word " * 1000)
+    raise RuntimeError(*warnings)
+
+
+@contextmanager
+def warnings_of(logger: str) -> Iterator[list[str]]:
+    """What a logger of transformers, which does not pass its lines on, says within the block."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger(logger).addHandler(handler)
+    yield lines
+    logging.getLogger(logger).removeHandler(handler)
+
+
+def collate_blocks_of_two_lengths() -> None:
+    default_data_collator([{"input_ids": [1] * 128}, {"input_ids": [1] * 94}])
+
+
+# How a learner comes to read what is not in clmkit's code.
+RAISED_BY = {
+    "ModuleNotFoundError: No module named 'clmkit'": import_without_installing,
+    "'DatasetDict' object has no attribute 'train_test_split'": split_twice,
+    "Token indices sequence length is longer than the specified maximum sequence length": tokenize_a_long_text,
+    "expected sequence of length 128 at dim 1 (got 94)": collate_blocks_of_two_lengths,
+}
+OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory"  # raised by a GPU only: its name must do
+TROUBLE = re.findall(r"^\| `([^`]+)` \|", README.split("## When something does not work")[1], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("message", TROUBLE)
+def test_a_message_of_the_table_is_one_that_a_learner_can_get(message: str) -> None:
+    if message == OUT_OF_MEMORY:
+        assert issubclass(torch.OutOfMemoryError, RuntimeError)
+    elif raise_it := RAISED_BY.get(message):
+        with pytest.raises(Exception, match=re.escape(message)):
+            raise_it()
+    else:
+        assert any(message in text for text in messages_of_clmkit())
+
+
+def test_the_table_leaves_no_message_unexplained() -> None:
+    assert len(TROUBLE) == len(set(TROUBLE)) >= 20
+    assert set(RAISED_BY) <= set(TROUBLE)
+    rows = README.split("| message |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(rows) == len(TROUBLE)
+    assert all(len(row.split(" | ")) == 3 and all(cell.strip("| ") for cell in row.split(" | ")) for row in rows)
+
+
+def after_mark(mark: str) -> str:
+    """The indented block after a mark in the README, as it is printed."""
+    block = README.split(f"<!-- {mark} -->\n")[1].split("\n\n")[0]
+    return "\n".join(line.removeprefix("    ") for line in block.splitlines())
+
+
+def test_what_make_course_is_said_to_print_is_what_the_stored_notebooks_show() -> None:
+    lines = after_mark("printed").splitlines()
+    assert len(lines) >= 5
+    for name, line in (line.split(maxsplit=1) for line in lines):
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert line in "".join(output.get("text", "") for output in outputs).splitlines()
+
+
+def test_the_track_and_the_minutes_are_those_that_choose_track_says(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module, answer in {"has_gpu": False, "check_hub": None}.items():
+        monkeypatch.setattr(f"clmkit.tracks.{module}", lambda answer=answer: answer)
+    choose_track()
+    assert after_mark("said by choose_track") in capsys.readouterr().out
+    choose_track("full")
+    minutes = re.search(r"about \d+ minutes", capsys.readouterr().out)
+    assert minutes is not None
+    assert minutes[0] in " ".join(README.split())
 
 
 def test_every_make_target_named_in_the_readme_is_listed_by_make_help() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^([a-z-]+) ", listed, flags=re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)(?=\s{2,}#|`)", README))
+    named = set(re.findall(r"make ([a-z-]+)(?=\s{2,}#|`| KERAS|\n)", README + CONTRIBUTING))
     assert {"course", "test", "lab", "doctor", "help"} <= named
     assert named <= targets | {"help"}
 

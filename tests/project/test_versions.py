@@ -15,7 +15,10 @@ LOCKS = {
     name: [Requirement(line) for line in (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()]
     for name in ("main.txt", "keras.txt")
 }
-EXTRAS = {"main.txt": ("torch", "keras-hub", "lab", "bench", "test"), "keras.txt": ("keras", "keras-kernel")}
+EXTRAS = {
+    "main.txt": ("torch", "keras-hub", "lab", "bench", "site", "test", "browser"),
+    "keras.txt": ("keras", "keras-kernel"),
+}
 PYTHONS = ("3.11", "3.12", "3.13")
 
 

@@ -1,8 +1,17 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from clmkit.generation import check_sampling, generate_text, next_token_probabilities
+from clmkit.generation import (
+    check_repetition_penalty,
+    check_sampling,
+    generate_text,
+    generate_texts,
+    next_token_probabilities,
+    sampling_steps,
+)
 from clmkit.tracks import BUNDLED
 
 PROMPT = "The sky is blue because"
@@ -15,9 +24,11 @@ def trained(tokenizer: PreTrainedTokenizerBase) -> GPT2LMHeadModel:
     return AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
 
 
-def probabilities_by_hand(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+def probabilities_by_hand(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, prompt: str = PROMPT
+) -> torch.Tensor:
     with torch.no_grad():
-        return model(**tokenizer(PROMPT, return_tensors="pt")).logits[0, -1].softmax(-1)
+        return model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1].softmax(-1)
 
 
 def test_greedy_is_deterministic_whatever_the_seed(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -185,6 +196,83 @@ def test_generate_draws_only_tokens_that_the_probabilities_leave(
     }
     assert len(drawn) > 1
     assert drawn <= allowed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"temperature": 0.7, "top_k": 40, "top_p": 0.8, "repetition_penalty": 1.5},
+        {"temperature": 2.0, "top_k": 0, "top_p": 0.6, "repetition_penalty": 0.7},
+        {"temperature": 1.0, "top_k": 5, "top_p": 1.0, "repetition_penalty": 1.0},
+    ],
+)
+def test_the_steps_end_at_the_scores_that_generate_draws_by(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, arguments: dict[str, float]
+) -> None:
+    inputs = tokenizer(PROMPT + " the sky", return_tensors="pt")
+    how = {"max_new_tokens": 1, "do_sample": True, "pad_token_id": tokenizer.eos_token_id}
+    output = trained.generate(**inputs, **how, **arguments, return_dict_in_generate=True, output_scores=True)
+    order = probabilities_by_hand(trained, tokenizer, PROMPT + " the sky").argsort(descending=True, stable=True)
+    expected = output.scores[0][0].softmax(-1)[order]
+    last = sampling_steps(trained, tokenizer, PROMPT + " the sky", **arguments, show=ALL)[-1]
+    assert [probability for _, probability in last.best] == pytest.approx(expected.tolist(), rel=1e-4, abs=1e-9)
+    assert last.left == int((expected > 0).sum())
+
+
+def test_the_steps_have_names_in_the_order_of_generate_and_the_same_tokens(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    arguments = {"temperature": 0.8, "top_k": 12, "top_p": 0.5, "repetition_penalty": 1.2}
+    steps = sampling_steps(trained, tokenizer, PROMPT, **arguments)
+    names = ["as it is", "repetition_penalty 1.2", "temperature 0.8", "top_k 12", "top_p 0.5"]
+    assert [step.name for step in steps] == names
+    assert len({tuple(text for text, _ in step.best) for step in steps}) == 1
+    assert [step.left for step in steps[:4]] == [ALL, ALL, ALL, 12]
+    assert 1 <= steps[4].left < 12
+
+
+def test_an_argument_that_is_switched_off_changes_nothing(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    steps = sampling_steps(trained, tokenizer, PROMPT)
+    assert [step.best for step in steps] == [steps[0].best] * 5
+    assert [step.left for step in steps] == [ALL] * 5
+
+
+def test_a_repetition_penalty_makes_the_tokens_of_the_prompt_less_probable(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    raw, penalized, *_ = sampling_steps(trained, tokenizer, PROMPT, repetition_penalty=2, show=ALL)
+    for token in tokenizer(PROMPT)["input_ids"]:
+        text = tokenizer.decode([token])
+        assert dict(penalized.best)[text] < dict(raw.best)[text]
+
+
+def test_a_repetition_penalty_acts_without_sampling_too_and_one_prompt_alone_as_in_a_batch(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    prompts = [PROMPT, "People", "It is warm because"]
+    how = {"max_new_tokens": 25, "do_sample": False, "repetition_penalty": 1.3}
+    singly = [generate_text(trained, tokenizer, prompt, **how) for prompt in prompts]
+    assert generate_texts(trained, tokenizer, prompts, **how) == singly
+    assert generate_text(trained, tokenizer, PROMPT, max_new_tokens=25, do_sample=False) != singly[0]
+
+
+@pytest.mark.parametrize("penalty", [0, -1, float("nan"), float("inf")])
+def test_check_repetition_penalty_refuses_what_is_no_penalty(penalty: float) -> None:
+    with pytest.raises(ValueError, match=rf"repetition_penalty must be above 0 .*, not {penalty}"):
+        check_repetition_penalty(penalty)
+
+
+def test_two_threads_draw_the_texts_that_each_would_draw_alone(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    def write(seed: int) -> str:
+        return generate_text(trained, tokenizer, PROMPT, max_new_tokens=30, seed=seed)
+
+    alone = [write(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(write, range(4))) == alone
 
 
 def test_check_sampling_takes_what_switches_each_argument_off() -> None:

@@ -111,3 +111,26 @@ def test_the_trainer_draws_one_picture_in_a_run_that_nobody_watches(
     speed = float(picture.alt.split(", ")[1].split()[0].replace(",", ""))
     assert speed == pytest.approx(4 * 8 * len(blocks["train"][0]["input_ids"]) / seconds, rel=0.5)
     assert "the learning rate, from 1.0e-03 to 2.5e-04" in picture.alt
+
+
+def test_an_evaluation_before_or_after_training_draws_nothing(
+    place: Place,
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CLMKIT_WIDGETS", "1")
+    how = {"max_steps": 2, "logging_steps": 1, "save_strategy": "no", "disable_tqdm": True}
+    trainer = build_trainer(quick, model, blocks, tokenizer, output_dir=str(tmp_path), **how)
+    trainer.add_callback(LivePlotCallback())
+    trainer.evaluate()
+    assert not place.pictures
+    trainer.train()
+    drawn = len(place.pictures)
+    monkeypatch.setattr(live.time, "perf_counter", lambda: float("inf"))
+    trainer.evaluate()
+    assert len(place.pictures) == drawn
+    assert "s in all" in place.pictures[-1].alt

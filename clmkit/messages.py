@@ -1,0 +1,85 @@
+"""What clmkit says to a learner, in the language of the notebook that shows it.
+
+English stands in the code. Translations stand in ``locale/LANGUAGE/LC_MESSAGES/clmkit.po``, compiled to ``.mo`` by
+``make translate``. Types of errors, names of the API, and plots stay English.
+"""
+
+import gettext
+import os
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path, PurePath
+from string import Formatter
+
+LOCALE = Path(__file__).parent / "locale"
+ENGLISH = "en"
+RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
+
+# Unicode's isolates: what stands between one and POP has a direction of its own.
+LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
+CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)])|\"[^\"]*\"")
+
+
+def languages() -> list[str]:
+    """The codes of the languages that clmkit speaks."""
+    return [ENGLISH, *sorted(path.parents[1].name for path in LOCALE.glob("*/LC_MESSAGES/clmkit.mo"))]
+
+
+def language() -> str:
+    """The language to speak: ``CLMKIT_LANG`` if it is set, else that of the folder of the notebook.
+
+    Jupyter's server names the open notebook in ``JPY_SESSION_NAME``: one in a folder ``ar`` is Arabic. Colab does not.
+
+    Raises:
+        ValueError: If ``CLMKIT_LANG`` names a language that clmkit does not speak.
+    """
+    known = languages()
+    if chosen := os.environ.get("CLMKIT_LANG"):
+        if chosen not in known:
+            raise ValueError(f"CLMKIT_LANG is {chosen!r}: clmkit speaks {', '.join(known)}")
+        return chosen
+    folder = PurePath(os.environ.get("JPY_SESSION_NAME", "")).parent.name
+    return folder if folder in known else ENGLISH
+
+
+@cache
+def _translations(code: str) -> gettext.NullTranslations:
+    return gettext.NullTranslations() if code == ENGLISH else gettext.translation("clmkit", LOCALE, [code])
+
+
+class _IsolatingFormatter(Formatter):
+    def format_field(self, value: object, format_spec: str) -> str:
+        return f"{OWN_ISOLATE}{format(value, format_spec)}{POP}"
+
+
+def translate(text: str, /, **values: object) -> str:
+    """A message in the learner's language.
+
+    Args:
+        text: The message in English. A literal, so that Babel finds it; ``{name}`` stands for a value, as in
+            ``str.format``.
+        values: The values.
+
+    Returns:
+        The message. In a language written from right to left, each line and each piece of code in it is marked with
+        its direction, as output cells run from left to right.
+
+    Raises:
+        ValueError: If ``CLMKIT_LANG`` names a language that clmkit does not speak.
+    """
+    code = language()
+    message = _translations(code).gettext(text)
+    if code not in RIGHT_TO_LEFT:
+        return message.format(**values)
+    return "\n".join(f"{RIGHT_ISOLATE}{_mark(line, values)}{POP}" for line in message.split("\n"))
+
+
+def _mark(message: str, values: Mapping[str, object]) -> str:
+    """Put in the values, and mark them and each piece of code with their directions. In code, values stay bare."""
+    marked, end = [], 0
+    for code in CODE.finditer(message):
+        marked.append(_IsolatingFormatter().vformat(message[end : code.start()], (), values))
+        marked.append(f"{LEFT_ISOLATE}{code[0].format(**values)}{POP}")
+        end = code.end()
+    return "".join([*marked, _IsolatingFormatter().vformat(message[end:], (), values)])

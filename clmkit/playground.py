@@ -1,0 +1,259 @@
+"""A playground: write a prompt, turn the sampling arguments, and watch models write side by side."""
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from threading import Event, Lock, Thread
+from typing import Any
+
+import torch
+from IPython.display import display
+from ipywidgets import (
+    HTML,
+    BoundedFloatText,
+    BoundedIntText,
+    Box,
+    Button,
+    HBox,
+    Layout,
+    Textarea,
+    VBox,
+    Widget,
+)
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TextStreamer,
+)
+
+from clmkit.explorers import somebody_is_there
+from clmkit.generation import SamplingStep, generate_text, sampling_steps
+from clmkit.plots import BLUE, plot_next_tokens
+
+# Text and background always come as a pair from JupyterLab's theme; elsewhere they are black on white.
+THEME = "color:var(--jp-content-font-color1,#000);background:var(--jp-layout-color1,#fff)"
+PANEL = f"{THEME};border:1px solid var(--jp-border-color1,#767676);padding:6px 8px;min-height:6em;white-space:pre-wrap"
+
+
+class _Words(TextStreamer):
+    """Calls a function with the text so far whenever a word is complete."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
+        super().__init__(tokenizer, skip_special_tokens=True)
+        self.text, self.on_text = "", on_text
+
+    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+        self.text += text
+        self.on_text(self.text)
+
+
+class _StopWhen(StoppingCriteria):
+    """Ends a text as soon as an event is set."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.full((len(input_ids),), self.event.is_set(), dtype=torch.bool, device=input_ids.device)
+
+
+def stream_text(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    on_text: Callable[[str], None],
+    stop: Event | None = None,
+    **arguments: Any,
+) -> str:
+    """Continue a prompt as ``generate_text`` does, and show the text as it grows.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        prompt: The text to continue.
+        on_text: Called with the text so far, prompt included, whenever a word is complete and at the end.
+        stop: Once another thread sets it, the text ends after the token that is being generated.
+        **arguments: As for ``generate_texts``.
+
+    Returns:
+        The whole text.
+
+    Raises:
+        ValueError: As ``generate_texts``.
+    """
+    criteria = StoppingCriteriaList([_StopWhen(stop)] if stop else [])
+    streamer = _Words(tokenizer, on_text)
+    return generate_text(model, tokenizer, prompt, streamer=streamer, stopping_criteria=criteria, **arguments)
+
+
+def _controls(prompt: str) -> dict[str, Widget]:
+    """The controls by the names of the arguments; number fields, since ipywidgets' sliders have no accessible name."""
+    one: dict[str, Any] = {"style": {"description_width": "9em"}, "layout": Layout(width="17em")}
+    one["continuous_update"] = True  # else a value sent by the very click on Generate may come after the click
+    layout = Layout(width="98%", height="5em")
+    return {
+        "prompt": Textarea(prompt, description="Prompt", style={"description_width": "9em"}, layout=layout),
+        "temperature": BoundedFloatText(0.8, min=0.1, max=3, step=0.1, description="temperature", **one),
+        "top_k": BoundedIntText(10, min=0, max=1000, description="top_k", **one),
+        "top_p": BoundedFloatText(0.9, min=0.05, max=1, step=0.05, description="top_p", **one),
+        "repetition_penalty": BoundedFloatText(1.2, min=0.5, max=3, step=0.1, description="repetition_penalty", **one),
+        "max_new_tokens": BoundedIntText(60, min=1, max=1000, description="max_new_tokens", **one),
+        "seed": BoundedIntText(42, min=0, max=2**32 - 1, description="seed", **one),
+    }
+
+
+def _cell(probability: float, largest: float) -> str:
+    """One bar, with its number; the number is readable on the bar and beside it, in a light and in a dark theme."""
+    if probability == 0:
+        return '<td style="padding:1px 4px">✕</td>'
+    bar = f"linear-gradient(to right,{BLUE}73 {probability / largest:.1%},transparent 0)"
+    return f'<td style="background:{bar};min-width:3.5em;padding:1px 4px">{probability:.1%}</td>'
+
+
+def bars(name: str, steps: Sequence[SamplingStep]) -> str:
+    """The next token's probabilities as a table of bars: a row for each token, a column for each step.
+
+    Args:
+        name: Of the model.
+        steps: As ``sampling_steps`` gives them.
+
+    Returns:
+        HTML; a crossed token was cut off.
+    """
+    titles = [re.sub(" (?=[0-9])", "<br>", step.name).replace("_", "_<wbr>") for step in steps]
+    heads = "".join(
+        f'<th scope="col" style="padding:1px 4px;text-align:left">{head}<br>{step.left:,} left</th>'
+        for head, step in zip(titles, steps, strict=True)
+    )
+    largest = max(probability for step in steps for _, probability in step.best)
+    rows = "".join(
+        f'<tr><th scope="row" style="text-align:right;padding:1px 4px"><bdi>{html.escape(repr(text))}</bdi></th>'
+        + "".join(_cell(step.best[number][1], largest) for step in steps)
+        + "</tr>"
+        for number, (text, _) in enumerate(steps[0].best)
+    )
+    caption = f"{html.escape(name)}: the next token after the prompt (✕: cut off)"
+    return (
+        f'<table style="{THEME};border-collapse:collapse;font-size:85%;line-height:1.5">'
+        f'<caption style="{THEME};text-align:left">{caption}</caption>'
+        f'<thead><tr><th scope="col">token</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+class _Playground:
+    """Controls, and for each model its text and its bars.
+
+    A text is written in a thread of its own, so that a click on Stop is heard meanwhile.
+    """
+
+    def __init__(self, models: Mapping[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
+        self.models, self.tokenizer = models, tokenizer
+        self.controls = _controls(prompt)
+        self.texts = {name: HTML() for name in models}
+        self.bars = {name: HTML() for name in models}
+        self.status = HTML()
+        self.stop = Event()  # of the newest text
+        self.turn, self.drawing = Lock(), Lock()
+        for name, text in self.texts.items():
+            text.add_class("clmkit-text")
+            self.write(name, "")
+        for name in ("prompt", "temperature", "top_k", "top_p", "repetition_penalty"):
+            self.controls[name].observe(self.draw_bars, "value")
+        self.draw_bars()
+
+    def container(self) -> VBox:
+        """Everything, laid out."""
+        generate, stop = Button(description="Generate", button_style="primary"), Button(description="Stop")
+        generate.on_click(self.on_generate)
+        stop.on_click(self.on_stop)
+        prompt, *numbers = self.controls.values()
+        wrap, column = Layout(flex_flow="row wrap"), Layout(flex="1 1 26em", min_width="0", margin="0 1em 0 0")
+        columns = [VBox([self.texts[name], self.bars[name]], layout=column) for name in self.models]
+        box = VBox([prompt, Box(numbers, layout=wrap), HBox([generate, stop, self.status]), Box(columns, layout=wrap)])
+        box.add_class("clmkit-playground")
+        return box
+
+    def values(self, *without: str) -> dict[str, Any]:
+        return {name: control.value for name, control in self.controls.items() if name not in without}
+
+    def tell(self, sentence: str) -> None:
+        self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+
+    def write(self, name: str, text: str, busy: bool = False) -> None:
+        # aria-busy: a screen reader waits for the end, and does not read the text anew with each word.
+        live = f'aria-live="polite" aria-busy="{str(busy).lower()}"'
+        self.texts[name].value = (
+            f'<div style="{THEME};font-weight:bold">{html.escape(name)}</div>'
+            f'<div dir="auto" {live} style="{PANEL}">{html.escape(text)}</div>'
+        )
+
+    def draw_bars(self, _change: Any = None) -> None:
+        with self.drawing:  # JupyterLab may deliver two changes in two threads
+            for name, model in self.models.items():
+                try:
+                    steps = sampling_steps(model, self.tokenizer, **self.values("max_new_tokens", "seed"))
+                    self.bars[name].value = bars(name, steps)
+                except ValueError as error:  # a prompt that is not finished yet, or too long
+                    self.bars[name].value = f'<p style="{THEME}">{html.escape(str(error))}</p>'
+
+    def on_stop(self, _button: Any = None) -> None:
+        self.stop.set()
+
+    def on_generate(self, _button: Any = None) -> None:
+        self.stop.set()  # a second press begins anew
+        self.stop = Event()
+        run = Thread(target=self.run, args=(self.stop, self.values()), name="clmkit-playground", daemon=True)
+        run.start()
+
+    def run(self, stop: Event, values: dict[str, Any]) -> None:
+        with self.turn:  # the run before this one ends first
+            if stop is not self.stop:
+                return
+            try:
+                self.tell("Generating")
+                for name in self.models:
+                    self.write(name, "")
+                for name, model in self.models.items():
+                    if not stop.is_set():
+                        show = partial(self.write, name, busy=True)
+                        text = stream_text(model, self.tokenizer, on_text=show, stop=stop, **values)
+                        self.write(name, text)
+                self.tell("Stopped" if stop.is_set() else "Done")
+            except ValueError as error:
+                self.tell(str(error))
+            except Exception as error:
+                self.tell(f"{type(error).__name__}: {error}")
+                raise  # the traceback goes where the kernel writes a thread's errors
+
+
+def open_playground(models: Mapping[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
+    """Let models continue a prompt side by side, and see what each sampling argument leaves of the next token.
+
+    **Generate** writes with one model after the other, from the same seed; **Stop** ends both texts. The bars follow
+    every change at once. Where nobody is there to touch the controls (``CLMKIT_WIDGETS=0``), the texts are printed and
+    the bars plotted once, for the values that the controls begin with.
+
+    Args:
+        models: Causal language models by the names to show. They are put into evaluation mode, and stay in it.
+        tokenizer: The tokenizer of all of them.
+        prompt: The text to begin with.
+
+    Raises:
+        ValueError: As ``generate_texts``, where nobody is there; else the playground shows what is wrong.
+    """
+    for model in models.values():
+        model.eval()  # texts and bars run at the same time: neither may switch the mode under the other
+    if somebody_is_there():
+        display(_Playground(models, tokenizer, prompt).container())
+        return
+    values = {name: control.value for name, control in _controls(prompt).items()}
+    for name, model in models.items():
+        print(f"{name}: {generate_text(model, tokenizer, **values)!r}")
+    del values["max_new_tokens"], values["seed"]
+    for name, model in models.items():
+        steps = sampling_steps(model, tokenizer, **values)
+        titles = {f"{step.name}\n{step.left:,} left": step.best for step in steps}
+        plot_next_tokens(titles, title=f"{name}: the choice of the next token (x: cut off)")

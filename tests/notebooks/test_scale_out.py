@@ -1,0 +1,41 @@
+"""What notebook 8 says was measured is what the benchmarks measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from clmkit.tracks import CPU_TOKENS_PER_SECOND, ELI5_TOKENS_PER_ROW
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def read_results(name: str) -> dict[str, Any]:
+    return dict(json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def constants() -> dict[str, float]:
+    """The names that the notebook's cell of measured figures defines."""
+    notebook = nbformat.read(ROOT / "notebooks" / "08_scale_out.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if cell.source.startswith("from clmkit.tracks import CPU_TOKENS")]
+    names: dict[str, float] = {}
+    exec(cell.source, names)
+    return names
+
+
+def test_tokenizing_is_as_fast_and_as_large_as_measured(constants: dict[str, float]) -> None:
+    largest = read_results("text_to_blocks")["medians"]["100"]["clmkit"]
+    measured = largest["tokens"] / (largest["tokenize_s"] + largest["chunk_s"])
+    assert constants["TOKENIZED_PER_SECOND"] == pytest.approx(measured, rel=0.01)
+    assert constants["BYTES_PER_TOKEN"] == pytest.approx(largest["written_bytes_per_token"], rel=0.01)
+    assert pytest.approx(largest["tokens"] / 500_000, rel=0.01) == ELI5_TOKENS_PER_ROW
+
+
+def test_training_is_as_fast_as_measured(constants: dict[str, float]) -> None:
+    measured = read_results("training")["medians"]["distilgpt2"]["clmkit, float32"]["tokens_per_s"]
+    assert constants["TRAINED_PER_SECOND"] == CPU_TOKENS_PER_SECOND["full"]
+    assert constants["TRAINED_PER_SECOND"] == pytest.approx(measured, rel=0.05)

@@ -1,0 +1,154 @@
+"""Every translation is whole: the same code, outputs, links, code spans and numbers as the English notebook."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from babel import Locale
+from babel.messages.mofile import read_mo
+
+from tests.translation.glossary import read_glossary, unbracketed, words_only, wrong_terms
+from tools.translate import (
+    FENCED,
+    INLINE_CODE,
+    LINK,
+    NOTEBOOKS,
+    PACKAGE,
+    SOURCE,
+    catalog_path,
+    language_links,
+    languages,
+    messages,
+    notebook_bytes,
+    package_messages,
+    read_catalog,
+    sources,
+    split_header,
+    translate_notebook,
+    update_catalog,
+    with_header,
+)
+
+PAGES = [(language, path) for language in languages() for path in sources()]
+each_page = pytest.mark.parametrize(("language", "path"), PAGES, ids=[f"{lang}-{path.stem}" for lang, path in PAGES])
+
+
+def read_pairs(language: str, path: Path) -> dict[str, tuple[str, str]]:
+    """English and translation of each cell, as the PO file holds them."""
+    catalog = read_catalog(catalog_path(path.stem, language), language)
+    return {str(message.context): (str(message.id), str(message.string)) for message in catalog if message.id}
+
+
+@each_page
+def test_code_cells_and_outputs_are_those_of_the_english_notebook(language: str, path: Path) -> None:
+    english, twin = (nbformat.read(p, as_version=4) for p in (path, NOTEBOOKS / language / path.name))
+    assert twin.metadata == english.metadata
+    assert [cell.id for cell in twin.cells] == [cell.id for cell in english.cells]
+    for mine, other in zip(twin.cells, english.cells, strict=True):
+        assert mine.cell_type == other.cell_type
+        if mine.cell_type == "code":
+            assert mine == other
+
+
+@each_page
+def test_nothing_is_untranslated_or_fuzzy(language: str, path: Path) -> None:
+    catalog = read_catalog(catalog_path(path.stem, language), language)
+    found = [message for message in catalog if message.id]
+    english = messages(nbformat.read(path, as_version=4))
+    assert {message.context: message.id for message in found} == english, "run make translate"
+    assert not [message.id for message in found if not message.string or message.fuzzy]
+
+
+@each_page
+def test_what_is_committed_is_what_make_translate_writes(language: str, path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    catalog = read_catalog(catalog_path(path.stem, language), language)
+    update_catalog(catalog, messages(notebook))
+    translate_notebook(notebook, path.stem, catalog, language_links(path.stem, language, languages()))
+    assert notebook_bytes(notebook) == (NOTEBOOKS / language / path.name).read_bytes(), "run make translate"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.stem)
+def test_the_english_notebook_links_to_its_twins(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    source = notebook.cells[0].source
+    assert source == with_header(*split_header(source), language_links(path.stem, SOURCE, languages()))
+
+
+@each_page
+def test_links_code_and_numbers_are_the_same(language: str, path: Path) -> None:
+    for english, translation in read_pairs(language, path).values():
+        for what in (
+            lambda text: [match[0] for match in FENCED.finditer(text)],
+            lambda text: Counter(LINK.findall(text)),
+            lambda text: Counter(match[0] for match in INLINE_CODE.finditer(FENCED.sub("", text))),
+            lambda text: Counter(re.findall(r"\d+(?:[.,]\d+)*", words_only(text))),
+        ):
+            assert what(translation) == what(english), translation
+
+
+@each_page
+def test_links_lead_to_files_and_to_the_same_language(language: str, path: Path) -> None:
+    twin = nbformat.read(NOTEBOOKS / language / path.name, as_version=4)
+    targets = [target for cell in twin.cells if cell.cell_type == "markdown" for target in LINK.findall(cell.source)]
+    local = [target.split("#")[0] for target in targets if not target.startswith("http")]
+    assert all((NOTEBOOKS / language / target).is_file() for target in local), local
+    elsewhere = [target for target in local if target.endswith(".ipynb") and "/" in target]
+    assert elsewhere[0] == f"../{path.name}"
+    assert len(elsewhere) == len(languages())
+    assert f"/blob/main/notebooks/{language}/{path.name})" in twin.cells[0].source
+
+
+@each_page
+def test_prose_has_the_script_s_own_punctuation(language: str, path: Path) -> None:
+    if Locale.parse(language).text_direction != "rtl":
+        pytest.skip(f"{language} is written from left to right")
+    for _, translation in read_pairs(language, path).values():
+        assert not re.findall(r"[\u0620-\u064a][,;?].*", words_only(translation))
+        assert not re.findall("[\u0660-\u0669\u200e\u200f].*", translation), "Western digits, no invisible marks"
+
+
+@each_page
+def test_right_to_left_prose_and_left_to_right_code(language: str, path: Path) -> None:
+    if Locale.parse(language).text_direction != "rtl":
+        pytest.skip(f"{language} is written from left to right")
+    twin = nbformat.read(NOTEBOOKS / language / path.name, as_version=4)
+    for cell in twin.cells:
+        if cell.cell_type == "markdown":
+            assert cell.source.startswith(f'<div dir="rtl" lang="{language}">\n\n')
+            assert cell.source.endswith("\n\n</div>")
+            assert cell.source.count("<div") == cell.source.count("</div>") == 1 + len(FENCED.findall(cell.source))
+            for match in FENCED.finditer(cell.source):
+                assert cell.source[: match.start()].endswith('<div dir="ltr">\n\n')
+            for match in INLINE_CODE.finditer(FENCED.sub("", cell.source)):
+                assert f'<span dir="ltr">{match[0]}</span>' in cell.source
+
+
+@each_page
+def test_notebook_keeps_to_the_glossary(language: str, path: Path) -> None:
+    terms, pairs = read_glossary(language), list(read_pairs(language, path).values())
+    assert not wrong_terms(terms, pairs)
+    assert not unbracketed(terms, pairs)
+
+
+@pytest.mark.parametrize("language", languages())
+def test_what_clmkit_says_is_translated_and_compiled(language: str) -> None:
+    po = PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po"
+    found = {message.id: message for message in read_catalog(po, language) if message.id}
+    assert set(found) == set(package_messages()), "run make translate"
+    assert not [message.id for message in found.values() if not message.string or message.fuzzy]
+    with po.with_suffix(".mo").open("rb") as file:
+        compiled = {message.id: message.string for message in read_mo(file) if message.id}
+    assert compiled == {name: message.string for name, message in found.items()}, "run make translate"
+
+
+@pytest.mark.parametrize("language", languages())
+def test_what_clmkit_says_keeps_its_values_and_its_terms(language: str) -> None:
+    po = PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po"
+    pairs = [(str(message.id), str(message.string)) for message in read_catalog(po, language) if message.id]
+    for english, translation in pairs:
+        for what in (r"\{[^}]*\}", r"\w+\([^()]*\)", r"\b[A-Z]+_[A-Z_]+\b"):
+            assert Counter(re.findall(what, translation)) == Counter(re.findall(what, english)), translation
+    assert not wrong_terms(read_glossary(language), pairs)

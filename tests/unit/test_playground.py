@@ -1,0 +1,284 @@
+"""The playground: streamed text, its buttons, its bars, and what it shows where nobody is there."""
+
+import html
+import re
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from ipywidgets import Button, VBox, Widget
+from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerBase
+
+from clmkit import playground, plots
+from clmkit.generation import generate_text, sampling_steps
+from clmkit.playground import bars, open_playground, stream_text
+from clmkit.tracks import BUNDLED
+
+PROMPT = "The sky is blue because"
+
+
+class Opened:
+    """An open playground, found by what a reader sees: descriptions, classes and texts."""
+
+    def __init__(self, box: VBox) -> None:
+        self.widgets: list[Widget] = []
+        self.collect(box)
+
+    def collect(self, widget: Widget) -> None:
+        self.widgets.append(widget)
+        for child in getattr(widget, "children", ()):
+            self.collect(child)
+
+    def __getitem__(self, description: str) -> Any:
+        (found,) = [one for one in self.widgets if getattr(one, "description", None) == description]
+        return found
+
+    def panels(self) -> list[Any]:
+        return [one for one in self.widgets if "clmkit-text" in getattr(one, "_dom_classes", ())]
+
+    def texts(self) -> list[str]:
+        return [html.unescape(re.search(r"pre-wrap\">(.*)</div>", one.value, re.DOTALL)[1]) for one in self.panels()]
+
+    def tables(self) -> list[str]:
+        return [one.value for one in self.widgets if "left</th>" in str(getattr(one, "value", ""))]
+
+    def status(self) -> str:
+        (found,) = [one for one in self.widgets if 'role="status"' in str(getattr(one, "value", ""))]
+        return html.unescape(re.sub(r"<.*?>", "", found.value))
+
+    def values(self, **others: Any) -> dict[str, Any]:
+        names = "temperature", "top_k", "top_p", "repetition_penalty", "max_new_tokens", "seed"
+        return {name: self[name].value for name in names} | others
+
+
+def wait() -> None:
+    """Until every playground's thread has ended, also those that start meanwhile."""
+    while running := [thread for thread in threading.enumerate() if thread.name == "clmkit-playground"]:
+        running[0].join(60)
+        assert not running[0].is_alive()
+
+
+@pytest.fixture(scope="module")
+def tuned() -> GPT2LMHeadModel:
+    """The bundled model, which stands for a tuned one."""
+    return AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Everything that is displayed."""
+    found: list[Any] = []
+    for module in (playground, plots):
+        monkeypatch.setattr(module, "display", lambda what, **how: found.append(what))
+    return found
+
+
+@pytest.fixture
+def opened(
+    model: GPT2LMHeadModel,
+    tuned: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerBase,
+    shown: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Opened:
+    monkeypatch.delenv("CLMKIT_WIDGETS", raising=False)
+    open_playground({"base": model, "tuned": tuned}, tokenizer, PROMPT)
+    (box,) = shown
+    assert "clmkit-playground" in box._dom_classes
+    return Opened(box)
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, "Line one\nand لماذا السماء زرقاء 🙂 天空"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_streamed_text_grows_to_the_text_that_generate_text_gives(
+    tuned: GPT2LMHeadModel, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, prompt: str, seed: int
+) -> None:
+    # The random model draws broken characters and line ends as well, of which a streamer has to hold some back.
+    for one in (tuned, model):
+        how: dict[str, Any] = {"max_new_tokens": 40, "seed": seed, "top_k": 0, "repetition_penalty": 1.1}
+        growing: list[str] = []
+        text = stream_text(one, tokenizer, prompt, growing.append, **how)
+        assert text == growing[-1] == generate_text(one, tokenizer, prompt, **how)
+        assert len(set(growing)) > 5
+        assert all(later.startswith(earlier) for earlier, later in pairwise(growing))
+
+
+def test_a_stopped_text_is_the_beginning_of_the_whole(
+    tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    stop = threading.Event()
+
+    def on_text(text: str) -> None:
+        if len(text) > len(PROMPT) + 20:
+            stop.set()
+
+    text = stream_text(tuned, tokenizer, PROMPT, on_text, stop, max_new_tokens=200)
+    whole = generate_text(tuned, tokenizer, PROMPT, max_new_tokens=200)
+    assert whole.startswith(text)
+    assert len(PROMPT) + 20 < len(text) < len(whole)
+
+
+def test_every_control_has_its_name_and_room_for_it(opened: Opened) -> None:
+    for name in ("Prompt", *opened.values()):
+        assert float(opened[name].style.description_width.removesuffix("em")) >= len(name) / 2
+    assert opened["Prompt"].value == PROMPT
+    assert [one.description for one in opened.widgets if isinstance(one, Button)] == ["Generate", "Stop"]
+    assert all('dir="auto"' in panel.value for panel in opened.panels())
+
+
+def test_generate_writes_with_each_model_what_generate_text_gives(
+    opened: Opened, model: GPT2LMHeadModel, tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    opened["max_new_tokens"].value, opened["seed"].value, opened["temperature"].value = 25, 7, 1.1
+    opened["Prompt"].value = "It <b>is</b> warm"
+    opened["Generate"].click()
+    wait()
+    expected = [generate_text(one, tokenizer, "It <b>is</b> warm", **opened.values()) for one in (model, tuned)]
+    assert opened.texts() == expected
+    assert opened.status() == "Done"
+    assert all('aria-busy="false"' in panel.value for panel in opened.panels())
+
+
+def at(opened: Opened, panel: int, action: Callable[[], None], words: int = 3) -> None:
+    """Do something once, as soon as a panel's text has grown a few times."""
+    grown: list[str] = []
+
+    def grow(change: Any) -> None:
+        grown.append(change.new)
+        if len(grown) == words:
+            action()
+
+    opened.panels()[panel].observe(grow, "value")
+
+
+def test_stop_ends_the_text_and_those_after_it(
+    opened: Opened, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    opened["max_new_tokens"].value = 400
+    at(opened, 0, opened["Stop"].click)
+    opened["Generate"].click()
+    wait()
+    base, tuned = opened.texts()
+    whole = generate_text(model, tokenizer, PROMPT, **opened.values())
+    assert whole.startswith(base)
+    assert len(base) < len(whole)
+    assert tuned == ""
+    assert opened.status() == "Stopped"
+
+
+def test_generate_while_a_text_is_written_begins_anew_with_the_present_values(
+    opened: Opened, model: GPT2LMHeadModel, tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    def again() -> None:
+        opened["max_new_tokens"].value = 10
+        opened["Generate"].click()
+        opened["Generate"].click()
+
+    opened["max_new_tokens"].value = 400
+    at(opened, 0, again)
+    opened["Generate"].click()
+    wait()
+    assert opened.texts() == [generate_text(one, tokenizer, PROMPT, **opened.values()) for one in (model, tuned)]
+    assert opened.status() == "Done"
+
+
+def test_after_stop_generate_writes_the_whole_text(
+    opened: Opened, tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    opened["Stop"].click()  # nothing to stop
+    opened["max_new_tokens"].value = 20
+    opened["Generate"].click()
+    opened["Stop"].click()
+    opened["Generate"].click()
+    wait()
+    assert opened.texts()[1] == generate_text(tuned, tokenizer, PROMPT, **opened.values())
+    assert opened.status() == "Done"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [(" ", "the prompt is empty: give the model at least a word"), ("sky " * 500, "the model's context holds 512")],
+)
+def test_a_prompt_that_cannot_be_continued_is_told_in_a_sentence(opened: Opened, prompt: str, sentence: str) -> None:
+    opened["max_new_tokens"].value = 400
+    opened["Prompt"].value = prompt
+    opened["Generate"].click()
+    wait()
+    assert sentence in opened.status()
+    opened["Prompt"].value = "The sky"
+    opened["max_new_tokens"].value = 5
+    opened["Generate"].click()
+    wait()
+    assert opened.status() == "Done"
+    assert len(opened.tables()) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_failure_of_the_model_is_told_and_its_traceback_kept(
+    opened: Opened, model: GPT2LMHeadModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", kept.append)
+    with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(torch.nan)
+    opened["Generate"].click()
+    wait()
+    assert opened.status().startswith("RuntimeError: probability tensor contains")
+    assert [one.exc_type for one in kept] == [RuntimeError]
+
+
+def test_the_bars_follow_the_controls(
+    opened: Opened, tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    assert all("temperature<br>0.8<br>" in table for table in opened.tables())
+    opened["top_k"].value = 3
+    opened["Prompt"].value = "Water <boils>"
+    values = opened.values()
+    del values["max_new_tokens"], values["seed"]
+    assert opened.tables()[1] == bars("tuned", sampling_steps(tuned, tokenizer, "Water <boils>", **values))
+    assert "top_k<br>3<br>3 left" in opened.tables()[1]
+    opened["Prompt"].value = ""
+    assert opened.tables() == []
+    assert sum("the prompt is empty" in str(getattr(one, "value", "")) for one in opened.widgets) == 2
+
+
+def test_a_bar_is_as_long_as_its_share_of_the_largest_and_a_cut_off_token_is_crossed(
+    tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    steps = sampling_steps(tuned, tokenizer, PROMPT, top_k=4, repetition_penalty=1.2)
+    table = bars("<tuned>", steps)
+    assert "<tuned>" not in table
+    assert table.count("✕</td>") == 2 * 6  # top_k left four of ten, and top_p cuts nothing more
+    largest = max(probability for step in steps for _, probability in step.best)
+    for step in steps:
+        for _, probability in step.best[:4]:
+            assert f"{probability / largest:.1%},transparent" in table
+            assert f">{probability:.1%}</td>" in table
+
+
+def test_where_nobody_is_there_texts_are_printed_and_bars_plotted_once(
+    model: GPT2LMHeadModel,
+    tuned: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerBase,
+    shown: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CLMKIT_WIDGETS", "0")
+    open_playground({"base": model, "tuned": tuned}, tokenizer, PROMPT)
+    values = {name: one.value for name, one in playground._controls(PROMPT).items()}
+    base, text = (generate_text(one, tokenizer, **values) for one in (model, tuned))
+    assert capsys.readouterr().out == f"base: {base!r}\ntuned: {text!r}\n"
+    assert [picture.alt.split(":")[0] for picture in shown] == ["base", "tuned"]
+    assert "top_k 10 10 left: " in shown[1].alt
+
+
+def test_models_come_out_of_training_mode_and_stay_so(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, shown: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLMKIT_WIDGETS", raising=False)
+    open_playground({"tuned": model.train()}, tokenizer, PROMPT)
+    assert not model.training

@@ -1,0 +1,41 @@
+"""The pictures' colours, for eyes that see colours otherwise or not at all."""
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from clmkit.plots import BLUE, NEIGHBOURS, ORANGE
+
+# Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
+VISIONS = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def linear(colour: str) -> np.ndarray:
+    rgb = np.array(to_rgb(colour))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: np.ndarray) -> np.ndarray:
+    """CIELAB, in which a distance of 2 or 3 can just be seen."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ rgb.clip(0, 1)
+    f = np.cbrt(xyz / [0.9505, 1.0, 1.089])
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_documents_colours_differ_for_every_colour_vision(vision: str) -> None:
+    seen = {colour: lab(np.array(VISIONS[vision]) @ linear(colour)) for colour in NEIGHBOURS}
+    for one, other in combinations(NEIGHBOURS, 2):
+        assert np.linalg.norm(seen[one] - seen[other]) > 10, f"{one} and {other} look alike"
+
+
+def test_colours_that_touch_differ_in_shades_of_grey() -> None:
+    lightness = [lab(linear(colour))[0] for colour in (*NEIGHBOURS, NEIGHBOURS[0])]
+    assert min(abs(one - other) for one, other in pairwise(lightness)) > 8
+    assert abs(lab(linear(BLUE))[0] - lab(linear(ORANGE))[0]) > 5  # two lines, which are also solid and dashed
