@@ -97,7 +97,7 @@ def _token_html(number: int, token: Token) -> str:
     size = f"{len(token.bytes)} byte{'s' * (len(token.bytes) != 1)}"
     return (
         f'<span style="display:inline-block;text-align:center;{style}"><bdi>{shown}</bdi><br>'
-        f"<small>{token.id}<br>{size}</small></span>"
+        f"<small>{token.id}<br><bdi>{size}</bdi></small></span>"
     )
 
 

@@ -19,7 +19,7 @@ RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
-LINE_LENGTH = 90  # fits into JupyterLab on a laptop
+LINE_LENGTH = 100  # with the marks; fits into JupyterLab on a laptop
 CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)])|\"[^\"]*\"")
 
 
@@ -94,7 +94,7 @@ def break_lines(message: str) -> str:
         message: As ``translate`` makes it, whole: no value for another message.
 
     Returns:
-        Lines of at most 90 characters, each marked anew with what was open at the break.
+        Lines of at most 100 characters, each marked anew with what was open at the break.
     """
     if language() not in RIGHT_TO_LEFT:
         return message
