@@ -19,6 +19,7 @@ ARABIC = re.compile(r"[\u0600-\u06ff]")
 # The direction of every block of prose, on which side its first line of text begins, and the direction of all code.
 MEASURE = """
 panel => {
+    panel.querySelectorAll('details').forEach(solution => solution.open = true);
     const direction = element => getComputedStyle(element).direction;
     const prose = [...panel.querySelectorAll('.jp-RenderedMarkdown :is(p, li, h1, h2, h3, h4, td, th, summary)')]
         .filter(block => /[\\u0600-\\u06ff]/.test(block.textContent) && block.checkVisibility());
@@ -26,7 +27,8 @@ panel => {
         const range = document.createRange();
         range.selectNodeContents(block);
         const style = getComputedStyle(block), box = block.getBoundingClientRect();
-        const edge = box.right - parseFloat(style.paddingRight) - parseFloat(style.borderRightWidth);
+        const triangle = block.matches('summary') ? parseFloat(style.fontSize) : 0;
+        const edge = box.right - parseFloat(style.paddingRight) - parseFloat(style.borderRightWidth) - triangle;
         return edge - Math.max(...[...range.getClientRects()].filter(rect => rect.width).map(rect => rect.right));
     };
     const code = [...panel.querySelectorAll('.jp-RenderedMarkdown code, .jp-RenderedMarkdown pre, .cm-content')];

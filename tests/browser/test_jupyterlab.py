@@ -120,6 +120,7 @@ def test_generating_in_the_playground(page: LabPage) -> None:
     playground.get_by_label("max_new_tokens").fill("40")
     page.wait_until_idle()
     generate.click()
+    expect(texts.first).to_contain_text("The sea is", timeout=MINUTES)  # until then the status is the last text's
     expect(status).to_have_text("Done", timeout=MINUTES)
     first = texts.all_text_contents()
     assert first[0] != first[1]
