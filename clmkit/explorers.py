@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import bidirectional
 
 from IPython.display import display
 from ipywidgets import BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
@@ -23,6 +24,9 @@ TOKEN_COLOURS = ("#cfe8f7", "#f7e3b5", "#cdeedd", "#f5d5e4")
 _PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + n): byte for n, byte in enumerate(_OTHERS)}
+
+# Unicode's classes of letters with a direction: left, right, Arabic.
+STRONG = ("L", "R", "AL")
 
 
 def somebody_is_there() -> bool:
@@ -93,8 +97,13 @@ def _token_html(number: int, token: Token) -> str:
     size = f"{len(token.bytes)} byte{'s' * (len(token.bytes) != 1)}"
     return (
         f'<span style="display:inline-block;text-align:center;{style}"><bdi>{shown}</bdi><br>'
-        f"<small>{token.id}<br>{size}</small></span>"
+        f"<small>{token.id}<br><bdi>{size}</bdi></small></span>"
     )
+
+
+def _direction(text: str) -> str:
+    """The direction of the first letter that has one; HTML's ``dir="auto"`` doesn't look into the cards' <bdi>."""
+    return "rtl" if next(filter(STRONG.__contains__, map(bidirectional, text)), "L") != "L" else "ltr"
 
 
 def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
@@ -112,7 +121,10 @@ def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     summary = f"{len(text)} characters, {size} bytes, {len(tokens)} tokens"
     cards = "".join(_token_html(number, token) for number, token in enumerate(tokens))
     plain = " ".join(f"{token.text!r}:{token.id}{'*' * token.special}" for token in tokens)
-    both = {"text/html": f'<div dir="auto">{cards}</div><p>{summary}</p>', "text/plain": f"{plain}\n{summary}"}
+    both = {
+        "text/html": f'<div dir="{_direction(text)}">{cards}</div><p>{summary}</p>',
+        "text/plain": f"{plain}\n{summary}",
+    }
     display(both, raw=True)
 
 

@@ -139,7 +139,7 @@ def generate_texts(
     sampling: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
     if do_sample:
         check_sampling(temperature, top_k, top_p)
-        sampling |= {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        sampling |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
     batches = [prompts[start : start + batch_size] for start in range(0, max(len(prompts), 1), batch_size)]
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
     texts: list[str] = []

@@ -8,7 +8,7 @@ import urllib.request
 from huggingface_hub import HfApi, constants
 
 from clmkit.hub_client import HUB_ERRORS, get_token, limit_waits, reason, status_of
-from clmkit.messages import translate
+from clmkit.messages import break_lines, translate
 
 NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, and log in again"
 
@@ -52,6 +52,10 @@ def login_status() -> str:
     Returns:
         One sentence: who is logged in, or why no one is and what still works.
     """
+    return break_lines(_login_status())
+
+
+def _login_status() -> str:
     without = translate("Everything in this course but sharing works without.")
     if get_token() is None:
         return translate("Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN.", without=without)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePath
 from string import Formatter
+from textwrap import wrap
 
 LOCALE = Path(__file__).parent / "locale"
 ENGLISH = "en"
@@ -18,6 +19,7 @@ RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
+LINE_LENGTH = 100  # with the marks; fits into JupyterLab on a laptop
 CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)])|\"[^\"]*\"")
 
 
@@ -83,3 +85,27 @@ def _mark(message: str, values: Mapping[str, object]) -> str:
         marked.append(f"{LEFT_ISOLATE}{code[0].format(**values)}{POP}")
         end = code.end()
     return "".join([*marked, _IsolatingFormatter().vformat(message[end:], (), values)])
+
+
+def break_lines(message: str) -> str:
+    """Break a long message at spaces if it runs from right to left: JupyterLab's own break tears joined letters apart.
+
+    Args:
+        message: As ``translate`` makes it, whole: no value for another message.
+
+    Returns:
+        Lines of at most 100 characters, each marked anew with what was open at the break.
+    """
+    if language() not in RIGHT_TO_LEFT:
+        return message
+    open_marks: list[str] = []
+    lines = []
+    for part in wrap(message, LINE_LENGTH, break_long_words=False, break_on_hyphens=False):
+        before = "".join(open_marks)
+        for sign in part:
+            if sign in (LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE):
+                open_marks.append(sign)
+            elif sign == POP:
+                open_marks.pop()
+        lines.append(before + part + POP * len(open_marks))
+    return "\n".join(lines)

@@ -36,6 +36,7 @@ from clmkit.plots import BLUE, plot_next_tokens
 # Text and background always come as a pair from JupyterLab's theme; elsewhere they are black on white.
 THEME = "color:var(--jp-content-font-color1,#000);background:var(--jp-layout-color1,#fff)"
 PANEL = f"{THEME};border:1px solid var(--jp-border-color1,#767676);padding:6px 8px;min-height:6em;white-space:pre-wrap"
+PANEL += ";line-height:1.5"
 
 
 class _Words(TextStreamer):
@@ -109,8 +110,9 @@ def _cell(probability: float, largest: float) -> str:
     """One bar, with its number; the number is readable on the bar and beside it, in a light and in a dark theme."""
     if probability == 0:
         return '<td style="padding:1px 4px">✕</td>'
-    bar = f"linear-gradient(to right,{BLUE}73 {probability / largest:.1%},transparent 0)"
-    return f'<td style="background:{bar};min-width:3.5em;padding:1px 4px">{probability:.1%}</td>'
+    # In em and not in %, so that bars of two columns compare, however wide the headings.
+    bar = f"linear-gradient({BLUE}73,{BLUE}73) 0/{4 * probability / largest:.2f}em 100% no-repeat"
+    return f'<td style="background:{bar};min-width:4em;padding:1px 4px">{probability:.1%}</td>'
 
 
 def bars(name: str, steps: Sequence[SamplingStep]) -> str:

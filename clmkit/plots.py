@@ -179,7 +179,9 @@ def plot_next_tokens(
         axes.barh(range(len(values)), values, color=BLUE)
         axes.set_title(panel, fontsize="medium")
         axes.set_xlabel("probability")
-        axes.plot([0] * values.count(0.0), [i for i, value in enumerate(values) if value == 0], "x", color=ORANGE)
+        cut_off = [number for number, value in enumerate(values) if value == 0]
+        # A little off the axis, which would hide half of each cross.
+        axes.plot([0.05] * len(cut_off), cut_off, "x", color=ORANGE, transform=axes.get_yaxis_transform())
     panels[0].set_yticks(range(len(tokens)), [f"{text!r}" for text in tokens])
     panels[0].set_ylabel("next token")
     panels[0].invert_yaxis()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clmkit.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub import check_hub, hub_problem
-from clmkit.messages import translate
+from clmkit.messages import break_lines, translate
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -116,16 +116,15 @@ def choose_track(
         what = translate("{model} on {data}", model=track.model, data=text)
         other = "quick"
     duration = _duration(track, own_data=data is not None)
-    print(
-        translate(
-            "Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).",
-            name=name,
-            what=what,
-            reason=reason,
-            duration=duration,
-            other=other,
-        )
+    message = translate(
+        "Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).",
+        name=name,
+        what=what,
+        reason=reason,
+        duration=duration,
+        other=other,
     )
+    print(break_lines(message))
     return track
 
 

@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.lab_page import LabPage
+from tests.browser.lab_page import VIEWPORT, LabPage
 from tests.lab import ROOT, Lab, serve_lab
 
 # No graphics card, no sandbox for root, and nothing that calls home.
@@ -53,7 +53,7 @@ def screenshots() -> Path:
 @pytest.fixture
 def page(browser: Browser, lab: Lab, screenshots: Path) -> Iterator[LabPage]:
     """JupyterLab, just opened; at the end its kernels are stopped, and what the page complained of is an error."""
-    with browser.new_page(viewport={"width": 1280, "height": 1000}) as tab:
+    with browser.new_page(viewport=VIEWPORT) as tab:
         opened = LabPage(tab, lab, screenshots)
         yield opened
         opened.check_nothing_was_wrong()

@@ -1,16 +1,21 @@
 """What a learner does in JupyterLab, and what an assistive program would find there."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Locator, Page, Route, expect
+from playwright.sync_api import ConsoleMessage, Locator, Page, Route, ViewportSize, expect
 
 from tests.lab import Lab
 
+VIEWPORT: ViewportSize = {"width": 1280, "height": 1000}
 MINUTES = 60_000.0  # Playwright counts milliseconds
 BADGE = "https://colab.research.google.com/"
+BADGE_PICTURE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="117" height="20"><rect width="117" height="20" fill="#555"/></svg>'
+)
 CONTROLS = "input, textarea, select, button, [role=slider], [contenteditable=true]"
 # Of axe's rules those about what the course itself puts on the page.
 RULES = ["aria-input-field-name", "aria-toggle-field-name", "button-name", "color-contrast", "label", "select-name"]
@@ -36,7 +41,7 @@ class LabPage:
     def _outside(self, route: Route) -> None:
         """No network: the badge is answered here, so that its absence is no complaint, and all else is one."""
         if route.request.url.startswith(BADGE):
-            route.fulfill(content_type="image/svg+xml", body='<svg xmlns="http://www.w3.org/2000/svg"/>')
+            route.fulfill(content_type="image/svg+xml", body=BADGE_PICTURE)
         else:
             self.complaints.append(f"asked for {route.request.url}")
             route.abort()
@@ -50,7 +55,12 @@ class LabPage:
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
 
     def open(self, name: str, kernel: str) -> None:
-        """Open a notebook from the list of files; its kernel is the right one."""
+        """Open a notebook from the list of files, from a folder if there is one in its name; its kernel is right."""
+        *folders, name = name.split("/")
+        for folder in folders:
+            item = self.page.locator(".jp-DirListing-item").filter(has=self.page.get_by_text(folder, exact=True))
+            item.dblclick()
+            expect(item).not_to_be_attached()  # else the second click may meet what stood there before
         self.page.get_by_role("listitem", name=name).dblclick()
         expect(self.page.locator(".lm-TabBar-tab.lm-mod-current").get_by_text(name)).to_be_visible()
         expect(self.panel.locator(".jp-Toolbar-kernelName")).to_have_text(kernel)
@@ -104,15 +114,26 @@ class LabPage:
     def shoot(self, name: str) -> None:
         self.page.screenshot(path=self.screenshots / f"{name}.png")
 
+    def scroll_to(self, target: Locator) -> None:
+        """Again and again, for what comes near gets its height only then, and pushes the target away."""
+        for _ in range(5):
+            target.scroll_into_view_if_needed()
+            self.page.wait_for_timeout(100)
+        expect(target).to_be_in_viewport()
+
+    def in_both_themes(self, target: Locator, name: str) -> Iterator[None]:
+        """Choose one theme and then the other, and take a screenshot of each that shows the target."""
+        for theme, is_light in (("Dark", "false"), ("Light", "true")):
+            self.choose("Settings", "Theme", f"JupyterLab {theme}")
+            expect(self.page.locator(f'body[data-jp-theme-light="{is_light}"]')).to_be_attached()
+            expect(self.page.locator("#jupyterlab-splash")).not_to_be_attached()
+            self.scroll_to(target)
+            self.shoot(f"{name}_{theme.lower()}")
+            yield
+
     def look_at(self, cell: Locator, name: str) -> None:
         """Look at a cell's output in both themes, and as people with other colour vision do; contrast is measured."""
-        cell.locator(".jp-Cell-outputArea").scroll_into_view_if_needed()
-        for theme in ("Dark", "Light"):
-            self.choose("Settings", "Theme", f"JupyterLab {theme}")
-            expect(
-                self.page.locator(f'body[data-jp-theme-light="{"true" if theme == "Light" else "false"}"]')
-            ).to_be_attached()
-            self.shoot(f"{name}_{theme.lower()}")
+        for _ in self.in_both_themes(cell.locator(".jp-Cell-outputArea"), name):
             self.check_with_axe(cell)
         devtools = self.page.context.new_cdp_session(self.page)
         for vision in ("achromatopsia", "deuteranopia", "none"):

@@ -7,8 +7,8 @@ import re
 from playwright.sync_api import expect
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
-from tests.browser.lab_page import MINUTES, LabPage
-from tests.lab import ROOT
+from tests.browser.lab_page import MINUTES, VIEWPORT, LabPage
+from tests.lab import ROOT, Lab
 
 MAIN = KERNEL_NAMES["main"]
 
@@ -78,7 +78,7 @@ def test_moving_the_block_size(page: LabPage) -> None:
     page.look_at(cell, "05_chunk")
 
 
-def test_training_is_drawn_while_it_goes_on(page: LabPage) -> None:
+def test_training_is_drawn_while_it_goes_on(page: LabPage, lab: Lab) -> None:
     page.open("06a_train_pytorch.ipynb", MAIN)
     page.start_all()
     cell = page.cell("trainer.train()")
@@ -91,6 +91,13 @@ def test_training_is_drawn_while_it_goes_on(page: LabPage) -> None:
     page.wait_for_the_end()
     assert len(page.pictures(cell)) == 1
     page.look_at(page.cell("trainer.train()"), "06a_train_pytorch")
+    # JupyterLab shows no alternative text, but saves it; it begins with the picture's title.
+    page.choose("File", "Save Notebook")
+    expect(page.page.locator(".lm-TabBar-tab.lm-mod-current.jp-mod-dirty")).not_to_be_attached()
+    notebook = lab.ask("contents/06a_train_pytorch.ipynb")["content"]
+    outputs = next(cell["outputs"] for cell in notebook["cells"] if "trainer.train()" in cell["source"])
+    (picture_text,) = (output["metadata"]["image/png"]["alt"] for output in outputs if "image/png" in output["data"])
+    assert re.match(r"Step 246 of 246, [\d,]+ tokens/s, [\d,]+ s in all\. ", picture_text)
 
 
 def test_generating_in_the_playground(page: LabPage) -> None:
@@ -102,10 +109,18 @@ def test_generating_in_the_playground(page: LabPage) -> None:
     status, generate = playground.get_by_role("status"), playground.get_by_role("button", name="Generate")
     assert texts.count() == 2
 
+    # The README's picture: CONTRIBUTING.md says how to take it over.
+    generate.click()
+    expect(status).to_have_text("Done", timeout=MINUTES)
+    page.page.set_viewport_size({"width": 1640, "height": 1300})
+    playground.screenshot(path=page.screenshots / "playground.png")
+    page.page.set_viewport_size(VIEWPORT)
+
     playground.get_by_label("Prompt").fill("The sea is")
     playground.get_by_label("max_new_tokens").fill("40")
     page.wait_until_idle()
     generate.click()
+    expect(texts.first).to_contain_text("The sea is", timeout=MINUTES)  # until then the status is the last text's
     expect(status).to_have_text("Done", timeout=MINUTES)
     first = texts.all_text_contents()
     assert first[0] != first[1]
@@ -134,8 +149,11 @@ def test_generating_in_the_playground(page: LabPage) -> None:
 
     # A text is seen growing, and stopped it ends early.
     playground.get_by_label("Prompt").fill("Long ago")
-    playground.get_by_label("max_new_tokens").fill("400")
+    # Among all tokens, nearly alike, the one that ends a text is seldom drawn: there is time to press Stop.
+    for argument, value in {"temperature": "3", "top_k": "0", "top_p": "1", "max_new_tokens": "400"}.items():
+        playground.get_by_label(argument).fill(value)
     page.wait_until_idle()
+    page.scroll_to(texts.first)
     generate.click()
     expect(texts.first).to_contain_text(re.compile(r"Long ago.{20}", re.DOTALL), timeout=MINUTES)
     seen = texts.first.inner_text()

@@ -51,6 +51,17 @@ def test_a_part_of_a_character_is_shown_as_bytes_and_a_special_token_as_one(toke
     assert (end.text, end.id, end.special) == ("<|endoftext|>", tokenizer.eos_token_id, True)
 
 
+@pytest.mark.parametrize(
+    ("text", "direction"),
+    [("The sky, السماء", "ltr"), ("1. السماء is the sky", "rtl"), ("שמיים", "rtl"), ("🙂 12", "ltr"), ("", "ltr")],
+)
+def test_tokens_run_as_the_text_does(
+    tokenizer: PreTrainedTokenizerBase, shown: list[Any], text: str, direction: str
+) -> None:
+    show_tokens(tokenizer, text)
+    assert shown[0]["text/html"].startswith(f'<div dir="{direction}">')
+
+
 def test_a_tokenizer_that_is_not_made_of_bytes_is_refused() -> None:
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "سماء": 1}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()

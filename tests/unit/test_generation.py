@@ -49,6 +49,14 @@ def test_greedy_takes_the_most_probable_token_each_time(
     assert text == tokenizer.decode(ids, skip_special_tokens=True)
 
 
+def test_a_whole_number_is_as_good_as_a_float(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    whole, real = (
+        generate_text(model, tokenizer, PROMPT, max_new_tokens=5, temperature=number(2), top_p=number(1))
+        for number in (int, float)
+    )
+    assert whole == real
+
+
 def test_greedy_ignores_the_sampling_arguments(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
     plain = generate_text(model, tokenizer, PROMPT, max_new_tokens=5, do_sample=False)
     assert generate_text(model, tokenizer, PROMPT, max_new_tokens=5, do_sample=False, temperature=0, top_k=1) == plain

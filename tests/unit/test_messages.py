@@ -4,7 +4,16 @@ import ast
 
 import pytest
 
-from clmkit.messages import LEFT_ISOLATE, OWN_ISOLATE, POP, RIGHT_ISOLATE, language, languages, translate
+from clmkit.messages import (
+    LEFT_ISOLATE,
+    LINE_LENGTH,
+    OWN_ISOLATE,
+    POP,
+    RIGHT_ISOLATE,
+    language,
+    languages,
+    translate,
+)
 from clmkit.tracks import choose_track
 
 MARKS = dict.fromkeys(map(ord, (LEFT_ISOLATE, OWN_ISOLATE, POP, RIGHT_ISOLATE)))
@@ -59,6 +68,12 @@ def test_the_track_s_line_in_arabic_holds_code_to_copy(
     monkeypatch.setenv("CLMKIT_LANG", "ar")
     choose_track("quick")
     line = capsys.readouterr().out.strip()
+    for part in line.splitlines():
+        assert len(part.translate(MARKS)) <= LINE_LENGTH
+        assert part.startswith(RIGHT_ISOLATE)
+        depth = [sum(-1 if sign == POP else ord(sign) in MARKS for sign in part[:end]) for end in range(1, len(part))]
+        assert min(depth) == 1, "a mark is open to the end of the line"
+        assert part.endswith(POP)
     assert line.translate(MARKS).startswith("المسار quick: ")
     call = line[line.index(LEFT_ISOLATE) + 1 :].split(POP)[0]
     assert ast.unparse(ast.parse(call)) == "choose_track('full')"

@@ -40,7 +40,7 @@ class Opened:
         return [one for one in self.widgets if "clmkit-text" in getattr(one, "_dom_classes", ())]
 
     def texts(self) -> list[str]:
-        return [html.unescape(re.search(r"pre-wrap\">(.*)</div>", one.value, re.DOTALL)[1]) for one in self.panels()]
+        return [html.unescape(re.search(r"pre-wrap[^>]*>(.*)</div>", one.value, re.DOTALL)[1]) for one in self.panels()]
 
     def tables(self) -> list[str]:
         return [one.value for one in self.widgets if "left</th>" in str(getattr(one, "value", ""))]
@@ -239,7 +239,7 @@ def test_the_bars_follow_the_controls(
     values = opened.values()
     del values["max_new_tokens"], values["seed"]
     assert opened.tables()[1] == bars("tuned", sampling_steps(tuned, tokenizer, "Water <boils>", **values))
-    assert "top_k<br>3<br>3 left" in opened.tables()[1]
+    assert "top_<wbr>k<br>3<br>3 left" in opened.tables()[1]
     opened["Prompt"].value = ""
     assert opened.tables() == []
     assert sum("the prompt is empty" in str(getattr(one, "value", "")) for one in opened.widgets) == 2
@@ -255,7 +255,7 @@ def test_a_bar_is_as_long_as_its_share_of_the_largest_and_a_cut_off_token_is_cro
     largest = max(probability for step in steps for _, probability in step.best)
     for step in steps:
         for _, probability in step.best[:4]:
-            assert f"{probability / largest:.1%},transparent" in table
+            assert f"0/{4 * probability / largest:.2f}em 100%" in table
             assert f">{probability:.1%}</td>" in table
 
 
