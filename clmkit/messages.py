@@ -75,6 +75,11 @@ def translate(text: str, /, **values: object) -> str:
     return "\n".join(f"{RIGHT_ISOLATE}{_mark(line, values)}{POP}" for line in message.split("\n"))
 
 
+def html_direction() -> str:
+    """The ``dir`` attribute, with a space before it, of HTML that holds messages; empty where it is left to right."""
+    return ' dir="rtl"' if language() in RIGHT_TO_LEFT else ""
+
+
 def _mark(message: str, values: Mapping[str, object]) -> str:
     """Put in the values, and mark them and each piece of code with their directions. In code, values stay bare."""
     marked, end = [], 0
