@@ -27,9 +27,10 @@ RepoType = Literal["model", "dataset"]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 CONFIG_FILES = ("config.json", "generation_config.json", "README.md")
-WEIGHTS = "model.safetensors"
-MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, WEIGHTS)
-NEEDED_FILES = ("config.json", "tokenizer.json|vocab.json", "tokenizer.json|merges.txt", WEIGHTS)
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")  # large ones are in parts
+MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, *WEIGHTS)
+NEEDED_WEIGHTS = "model.safetensors|model.safetensors.index.json"
+NEEDED_FILES = ("config.json", "tokenizer.json|vocab.json", "tokenizer.json|merges.txt", NEEDED_WEIGHTS)
 PATIENCE = 6.0  # seconds in which a download that fails is tried again
 SILENCE = 5.0  # seconds in which another server than the Hub has to answer; then there is time to ask once more
 
@@ -190,8 +191,8 @@ def download_model(track: "Track", *, weights: bool = True) -> str:
     """
     if Path(track.model).is_dir():
         return track.model
-    patterns = [name for name in MODEL_FILES if weights or name != WEIGHTS]
-    needed = [name for name in NEEDED_FILES if weights or name != WEIGHTS]
+    patterns = [name for name in MODEL_FILES if weights or name not in WEIGHTS]
+    needed = [name for name in NEEDED_FILES if weights or name != NEEDED_WEIGHTS]
     remedy = translate("Or take the quick track, which needs no network: choose_track('quick')")
     return str(download(track.model, patterns, required=needed, remedy=remedy))
 

@@ -23,7 +23,7 @@ def mark_whole(checkpoint: Path) -> None:
         OSError: If the disk is full or the folder is gone.
     """
     for name in _sizes(checkpoint):
-        with (checkpoint / name).open("rb") as file:
+        with (checkpoint / name).open("rb+") as file:
             os.fsync(file.fileno())
     unfinished = checkpoint / f"{MARK}.unfinished"
     unfinished.write_text(json.dumps(_sizes(checkpoint), indent=1), encoding="utf-8")

@@ -69,7 +69,7 @@ def describe_run(
             "order": args.seed if args.data_seed is None else args.data_seed,
         },
         "options": {**asdict(options), "track": track.name if track.name != "own" else None},
-        "arguments": {name: _plain(value) for name, value in values.items()},
+        "arguments": {name: _plain(value) for name, value in values.items() if name != "output_dir"},
         "processes": args.world_size,
         "device": device,
         "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in LIBRARIES}},

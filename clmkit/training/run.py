@@ -86,7 +86,6 @@ class SharedTrainer(Trainer):
             self.train_dataset,
             batch_size=self.args.train_batch_size,
             collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator(),  # else it draws from the one that dropout draws from, once more on resuming
         )
@@ -134,46 +133,22 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
     # Without being told, the Trainer does not see the other processes on a machine without a GPU.
     arguments.setdefault("use_cpu", not has_gpu())
     talk = {"backend": arguments.get("ddp_backend"), "timeout": arguments.get("ddp_timeout", 1800)}
-    state = join_processes(cpu=arguments["use_cpu"], **talk)
+    join_processes(cpu=arguments["use_cpu"], **talk)
     with one_voice() as first:
-        track = choose_run(options)
-        if options.streaming:
-            arguments = _stream_arguments(arguments)
-        folder = check_output_dir(arguments.setdefault("output_dir", track.output_dir))
-        earlier, checkpoint = read_record(folder), last_whole(folder)
-        state.wait_for_everyone()  # until all have read what the first one is about to change
-        if first:
-            _clean(folder, begun=earlier is not None)
-        state.wait_for_everyone()
-        prepared, tokenizer = _prepare(options, track, folder, arguments)
-        guard = Guard(folder, arguments.get("save_total_limit", 1), _stream_of(prepared))
-        with guard.watch(), _one_sentence(guard):
-            trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments)
-            record = describe_run(options, track, prepared, trainer.args, device_name(trainer.args.device))
-            if earlier:
-                check_same_run(folder, earlier, record)
-                record = earlier
+        job = _set_up(options, arguments, first)
+        with job.guard.watch(), _one_sentence(job.guard):
+            trainer = _build(job)
+            record = _begin(job, trainer, first)
             if record["status"] == "finished":
-                print(f"{folder.as_posix()} holds this run, finished: perplexity {record['after']['perplexity']:.2f}")
-                return RunResult(folder, _score(record["after"]))
-            if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
-                print("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole")
-            print_plan(track, prepared, trainer, step_of(checkpoint) if checkpoint else 0)
-            if not earlier:
-                record["before"] = _measure_before(trainer, prepared)
-                if first:
-                    write_record(folder, record)
-            if checkpoint and _is_complete(checkpoint):
-                trainer.state = _state_of(checkpoint)
-            else:
-                _train(trainer, prepared, checkpoint)
-            if guard.stopped:
+                return RunResult(job.folder, _score(record["after"]))
+            _train(job, trainer)
+            if job.guard.stopped:
                 step = trainer.state.global_step
                 print(f"Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there")
-                return RunResult(folder, None)
-            result = _finish(track, prepared, trainer, record)
+                return RunResult(job.folder, None)
+            result = _finish(job, trainer, record)
         if first and arguments.get("push_to_hub"):
-            print(f"Shared: {push_model(folder, arguments.get('hub_model_id'), arguments.get('hub_token'))}")
+            print(f"Shared: {push_model(job.folder, arguments.get('hub_model_id'), arguments.get('hub_token'))}")
         return result
 
 
@@ -235,9 +210,43 @@ def _held_out(options: RunOptions, tokenizer: PreTrainedTokenizerBase, folder: P
     return prepared.test
 
 
+class _Job(NamedTuple):
+    """What a run works on."""
+
+    options: RunOptions
+    arguments: dict[str, Any]
+    track: Track
+    folder: Path
+    earlier: dict[str, Any] | None  # run.json of an earlier call
+    checkpoint: Path | None  # its last whole one
+    tokenizer: PreTrainedTokenizerBase
+    prepared: Prepared
+    guard: Guard
+
+
+def _set_up(options: RunOptions, arguments: dict[str, Any], first: bool) -> _Job:
+    """Look at what an earlier call left, and prepare the data."""
+    state, track = PartialState(), choose_run(options)
+    if options.streaming:
+        arguments = _stream_arguments(arguments)
+    folder = check_output_dir(arguments.setdefault("output_dir", track.output_dir))
+    earlier, checkpoint = read_record(folder), last_whole(folder)
+    state.wait_for_everyone()  # until all have read what the first one is about to change
+    if first:
+        _clean(folder, begun=earlier is not None)
+    state.wait_for_everyone()
+    with state.local_main_process_first():  # of each machine; the others find in the cache what it makes
+        tokenizer, prepared = _prepare(options, track, folder, arguments)
+    stream = prepared.train if isinstance(prepared.train, BlockStream) else None
+    guard = Guard(folder, arguments.get("save_total_limit", 1), stream)
+    return _Job(options, arguments, track, folder, earlier, checkpoint, tokenizer, prepared, guard)
+
+
 def _stream_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("max_steps", -1) < 1:
         raise ValueError("nobody knows how long a stream is: say how many steps to train by --max_steps")
+    if arguments.get("dataloader_num_workers"):
+        raise ValueError("a stream is read by the process that trains: leave --dataloader_num_workers at 0")
     return {**STREAM_ARGUMENTS, **arguments, "ignore_data_skip": True}
 
 
@@ -251,46 +260,54 @@ def _clean(folder: Path, *, begun: bool) -> None:
 
 def _prepare(
     options: RunOptions, track: Track, folder: Path, arguments: Mapping[str, Any]
-) -> tuple[Prepared, PreTrainedTokenizerBase]:
-    """The blocks and the tokenizer: the first process of a machine makes what the others find in the cache."""
+) -> tuple[PreTrainedTokenizerBase, Prepared]:
+    base = download_model(track, weights=False)
+    tokenizer, context = AutoTokenizer.from_pretrained(base), AutoConfig.from_pretrained(base).max_position_embeddings
+    if not options.streaming:
+        return tokenizer, prepare_rows(track, options, tokenizer, context)
     state = PartialState()
-    with state.local_main_process_first():
-        tokenizer = AutoTokenizer.from_pretrained(download_model(track, weights=False))
-        context = AutoConfig.from_pretrained(download_model(track, weights=False)).max_position_embeddings
-        if not options.streaming:
-            return prepare_rows(track, options, tokenizer, context), tokenizer
-        share = {"rank": state.process_index, "processes": state.num_processes}
-        seed = arguments.get("data_seed") or arguments.get("seed", 42)
-        return prepare_stream(track, options, tokenizer, context, folder, seed=seed, **share), tokenizer
+    share = {"rank": state.process_index, "processes": state.num_processes}
+    seed = arguments.get("data_seed") or arguments.get("seed", 42)
+    return tokenizer, prepare_stream(track, options, tokenizer, context, folder, seed=seed, **share)
 
 
-def _stream_of(prepared: Prepared) -> BlockStream | None:
-    return prepared.train if isinstance(prepared.train, BlockStream) else None
-
-
-def _build(
-    track: Track,
-    prepared: Prepared,
-    tokenizer: PreTrainedTokenizerBase,
-    guard: Guard,
-    checkpoint: Path | None,
-    arguments: Mapping[str, Any],
-) -> Trainer:
+def _build(job: _Job) -> Trainer:
     """The Trainer, with the model to start from; with the trained one where only what follows training is left."""
     with PartialState().local_main_process_first():
-        start = checkpoint if checkpoint and _is_complete(checkpoint) else download_model(track)
-        model = AutoModelForCausalLM.from_pretrained(start)
-    sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(arguments.get("fsdp"))
+        trained = job.checkpoint if job.checkpoint and _is_complete(job.checkpoint) else None
+        model = AutoModelForCausalLM.from_pretrained(trained or download_model(job.track))
+    sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(job.arguments.get("fsdp"))
     settings = {
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
-        **arguments,
+        **job.arguments,
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
-        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded,  # no process has the whole model then
+        "push_to_hub": bool(job.arguments.get("push_to_hub")) and not sharded,  # no process has the whole model then
     }
-    blocks = {"train": prepared.train, "test": prepared.test}
-    trainer_class: Any = partial(SharedTrainer, guard)
-    return build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
+    blocks = {"train": job.prepared.train, "test": job.prepared.test}
+    trainer_class: Any = partial(SharedTrainer, job.guard)
+    how: dict[str, Any] = {"trainer_class": trainer_class, "callbacks": [job.guard], **settings}
+    return build_trainer(job.track, model, blocks, job.tokenizer, **how)
+
+
+def _begin(job: _Job, trainer: Trainer, first: bool) -> dict[str, Any]:
+    """Say what will be done, and note it in the folder; or find it noted there, by a call like this one."""
+    device = device_name(trainer.args.device)
+    record = describe_run(job.options, job.track, job.prepared, trainer.args, device)
+    if job.earlier:
+        check_same_run(job.folder, job.earlier, record)
+        record = job.earlier
+    if record["status"] == "finished":
+        print(f"{job.folder.as_posix()} holds this run, finished: perplexity {record['after']['perplexity']:.2f}")
+        return record
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
+        print("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole")
+    print_plan(job.track, job.prepared, trainer, step_of(job.checkpoint) if job.checkpoint else 0)
+    if not job.earlier:
+        record["before"] = _measure_before(job, trainer)
+        if first:
+            write_record(job.folder, record)
+    return record
 
 
 def _state_of(checkpoint: Path) -> TrainerState:
@@ -304,19 +321,23 @@ def _is_complete(checkpoint: Path) -> bool:
     return bool(state.global_step >= state.max_steps)
 
 
-def _measure_before(trainer: Trainer, prepared: Prepared) -> dict[str, float] | None:
+def _measure_before(job: _Job, trainer: Trainer) -> dict[str, float] | None:
     if trainer.is_fsdp_enabled:  # before it is sharded, the model may not fit
         return None
-    return describe_score(score_together(trainer.model, prepared.test, trainer.args.eval_batch_size))
+    return describe_score(score_together(trainer.model, job.prepared.test, trainer.args.eval_batch_size))
 
 
-def _train(trainer: Trainer, prepared: Prepared, checkpoint: Path | None) -> None:
-    stream = _stream_of(prepared)
+def _train(job: _Job, trainer: Trainer) -> None:
+    """Train from the beginning or from the last whole checkpoint, unless that is the last one of all."""
+    checkpoint = job.checkpoint
     if checkpoint:
         print(f"Going on from {checkpoint.name}")
-        if stream:
+        if _is_complete(checkpoint):
+            trainer.state = _state_of(checkpoint)
+            return
+        if job.guard.stream:
             path = checkpoint / STREAM_STATE.format(rank=trainer.args.process_index)
-            stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
+            job.guard.stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
     log = logging.getLogger("transformers.trainer")
     log.addFilter(_is_news)
     try:
@@ -330,29 +351,37 @@ def _is_news(message: logging.LogRecord) -> bool:
     return "missing keys in the checkpoint model loaded: ['lm_head.weight']" not in message.getMessage()
 
 
-def _finish(track: Track, prepared: Prepared, trainer: Trainer, record: dict[str, Any]) -> RunResult:
+def _finish(job: _Job, trainer: Trainer, record: dict[str, Any]) -> RunResult:
     """Save the model, measure it, and write its card and the JSON of the run."""
-    args, folder = trainer.args, Path(str(trainer.args.output_dir))
-    first = trainer.is_world_process_zero()
+    folder, first = job.folder, trainer.is_world_process_zero()
     with write_whole(folder) if first else nullcontext(folder / "unfinished-elsewhere") as unfinished:
         trainer.save_model(str(unfinished))
     model = trainer.model
     if not trainer.is_fsdp_enabled:  # as whoever loads it will compute, in the precision of its weights
         model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    after = score_together(model, prepared.test, args.eval_batch_size)
-    history = loss_history(trainer.state.log_history)
+    after = score_together(model, job.prepared.test, trainer.args.eval_batch_size)
     if first:
-        before = _score(record["before"]) if record["before"] else None
-        shown = {**hyperparameters(args), "steps": trainer.state.global_step, "processes": args.world_size}
-        how: dict[str, Any] = {"framework": "pytorch", "hyperparameters": shown, "before": before}
-        write_card(folder, track, prepared.facts, after=after, history=history, **how)
-        write_record(
-            folder,
-            {**record, "status": "finished", "after": describe_score(after), "losses": describe_history(history)},
-        )
+        _write_results(job, trainer, record, after)
         print(f"Perplexity {after.perplexity:.2f} on {after.tokens:,} predictions in the blocks held out")
         print(f"The model, its card, its curve and {RECORD} are in {folder.as_posix()}")
     return RunResult(folder, after)
+
+
+def _write_results(job: _Job, trainer: Trainer, record: dict[str, Any], after: Score) -> None:
+    history = loss_history(trainer.state.log_history)
+    shown = {**hyperparameters(trainer.args), "steps": trainer.state.global_step, "processes": trainer.args.world_size}
+    write_card(
+        job.folder,
+        job.track,
+        job.prepared.facts,
+        framework="pytorch",
+        hyperparameters=shown,
+        before=_score(record["before"]) if record["before"] else None,
+        after=after,
+        history=history,
+    )
+    results = {"status": "finished", "after": describe_score(after), "losses": describe_history(history)}
+    write_record(job.folder, {**record, **results})
 
 
 def _score(values: Mapping[str, float]) -> Score:

@@ -26,6 +26,7 @@ WEIGHTS = "model.safetensors"
 FIRST = ["01_login", "02_load_eli5", "03_flatten", "04_tokenize", "05_chunk"]
 TRAINING = {"06a_train_pytorch": MODEL_NAME, "06b_train_keras": f"tf_keras/{MODEL_NAME}"}
 TRAINING |= {"06c_train_keras_hub": f"keras_hub/{MODEL_NAME}"}
+SMALL = "08_scale_out"  # its runs are those of the quick track on any machine
 INFERENCE = {"07a_infer_pytorch": "06a_train_pytorch", "07b_infer_keras": "06b_train_keras"}
 
 LOAD = """
@@ -137,6 +138,12 @@ def test_an_inference_notebook_loads_the_shared_model_into_an_empty_cache(
     assert learner.hub.asked(f"^/cdn/{SHARED}/.*/{WEIGHTS}", "GET")
 
 
+def test_the_notebook_on_scaling_out_takes_one_process_where_colab_has_no_gpus(learner: Learner) -> None:
+    text = printed(learner.run(SMALL).notebook)
+    assert "1 process: notebook_launcher starts no more in Colab without GPUs" in text
+    assert "processes x blocks each x steps accumulated = 1 x 8 x 1" in text
+
+
 @pytest.mark.parametrize(
     ("kernel", "model_class"), [("main", "AutoModelForCausalLM"), ("keras", "TFAutoModelForCausalLM")]
 )
@@ -149,7 +156,7 @@ def test_a_shared_model_loads_by_its_name(learner: Learner, kernel: Kernel, mode
     assert client.stdout.startswith("The sky")
 
 
-@pytest.mark.parametrize("name", [*FIRST, *TRAINING, *INFERENCE])
+@pytest.mark.parametrize("name", [*FIRST, *TRAINING, *INFERENCE, SMALL])
 def test_the_install_line_adds_clmkit_and_leaves_the_machine_s_packages_as_they_were(
     learner: Learner, name: str
 ) -> None:

@@ -6,7 +6,6 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, set_seed
 
 from tests.data import SENTENCES
-from tests.training.launch import words
 
 
 def make_model(folder: Path, tokenizer: PreTrainedTokenizerBase, dropout: float) -> Path:
@@ -59,6 +58,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         write_documents(folder / f"{number}.jsonl", range(50 * number, 50 * number + 50))
     return folder
+
+
+def words(**options: Any) -> list[str]:
+    """Options as words of the command line."""
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
 @pytest.fixture

@@ -2,21 +2,24 @@
 
 import json
 import os
-import resource
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
-from datasets import Dataset
+from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM
 
-from clmkit.training import run
+from clmkit.training import processes, run
 from clmkit.training.command import run_command
 from clmkit.training.processes import join_processes, one_voice, score_together
+from clmkit.training.streams import BlockStream
+
+resource = pytest.importorskip("resource", reason="Windows does not limit a process")
 
 
 def command(name: str, words: list[str]) -> int:
@@ -105,11 +108,20 @@ def slow_steps(words: list[str], seconds: float) -> int:
     return run_command("train", words)
 
 
-def weigh(words: list[str], notes: Path) -> int:
-    """Train, and note the peak of this process's own memory, in MiB."""
-    status = run_command("train", words)
-    notes.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-    return status
+def read_through(files: str, notes: Path) -> None:
+    """Take every block of one pass through a stream; note how many there are, and the peak of memory in MiB, early on
+    and in the end."""
+    stream = BlockStream(
+        load_dataset("parquet", data_files=files, split="train", streaming=True), 256, window=500, seed=1
+    )
+    blocks, early = 0, 0.0
+    for _ in stream:
+        if stream.state_dict()["epoch"]:
+            break
+        blocks += 1
+        if blocks == 4000:
+            early = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    notes.write_text(json.dumps([blocks, early, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
 def at_step(words: list[str], step: int, what: str) -> int:
@@ -161,3 +173,19 @@ def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
 
     PartialState.__init__ = as_if_on_gpus
     return command_in(words, environment)
+
+
+def slow_evaluation(words: list[str], told: Any) -> int:
+    """Train, take long for each batch of an evaluation, and tell when the first one has begun."""
+    evaluate, batch_loss = run.SharedTrainer.evaluate, processes.batch_loss
+
+    def telling(self: Any, *arguments: Any, **options: Any) -> Any:
+        told.value = 1
+        return evaluate(self, *arguments, **options)
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.2 * told.value)
+        return batch_loss(*arguments)
+
+    run.SharedTrainer.evaluate, processes.batch_loss = telling, slow
+    return run_command("train", words)

@@ -6,12 +6,17 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# What a fork takes from its environment: libraries read it when they are imported, which the server has done.
-HERE = "tests.training.launch"
+import pytest
+from safetensors.numpy import load_file
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerProcess
+
+pytest.importorskip("resource", reason="these tests fork processes, limit and signal them, which Windows does not do")
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["clmkit.training.run", "clmkit.training.command", "tests.training.jobs"])
 PATIENCE = 120
@@ -23,7 +28,7 @@ def free_port() -> int:
         return int(opened.getsockname()[1])
 
 
-def start(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1) -> list[ForkServerProcess]:
+def start(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1) -> "list[ForkServerProcess]":
     """Start a job in so many processes that find each other as torchrun's would; each writes into a log of its own."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
     started = []
@@ -51,7 +56,7 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., Any], argume
     sys.exit(job(*arguments))
 
 
-def finish(processes: list[ForkServerProcess]) -> list[int | None]:
+def finish(processes: "list[ForkServerProcess]") -> list[int | None]:
     """Wait for processes to end; their exit statuses."""
     for process in processes:
         process.join(PATIENCE)
@@ -69,10 +74,10 @@ def run(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1)
     return printed
 
 
-def words(**options: Any) -> list[str]:
-    """Options as words of the command line."""
-    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
-
-
 def record(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "run.json").read_text()))
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
+    return first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)

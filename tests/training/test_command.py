@@ -24,8 +24,7 @@ from clmkit.training.data import find_files
 from clmkit.training.options import RunOptions, choose_run
 from clmkit.training.run import evaluate, generate, train
 from clmkit.training.trainer import build_trainer
-from tests.training.launch import record
-from tests.training.test_survival import same_weights
+from tests.training.launch import record, same_weights
 
 Words = Callable[..., list[str]]
 HEAVY = ("torch", "transformers", "datasets")

@@ -15,8 +15,7 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 
 from clmkit.training.command import parse_training
 from tests.training import jobs
-from tests.training.launch import free_port, record, run
-from tests.training.test_survival import same_weights
+from tests.training.launch import free_port, record, run, same_weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Words = Callable[..., list[str]]

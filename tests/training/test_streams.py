@@ -6,8 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset, load_dataset
+from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.eli5 import join_answers
@@ -16,7 +18,7 @@ from clmkit.training.options import RunOptions
 from clmkit.training.run import train
 from clmkit.training.streams import BlockStream, hold_out, is_held_out
 from tests.training import jobs
-from tests.training.launch import record, run, words
+from tests.training.launch import run
 
 
 def texts_of(shards: Path) -> Any:
@@ -131,20 +133,14 @@ def test_a_stream_wants_to_know_how_many_steps(shards: Path, steady_model: Path,
         train(options, output_dir=str(tmp_path / "out"))
 
 
-ROW = '{{"text": "{n}. Water boils sooner on a mountain, where less air presses on it. {n}"}}\n'
-
-
-def test_memory_does_not_depend_on_the_size_of_the_data(steady_model: Path, tmp_path: Path) -> None:
-    how = {"model": steady_model, "block_size": 32, "streaming": True, "max_steps": 30, "window": 500, "use_cpu": True}
-    how |= {"test_rows": 20, "per_device_train_batch_size": 32, "eval_strategy": "no", "save_strategy": "no"}
-    peaks = []
-    for name, rows in (("small", 4_000), ("large", 400_000)):
-        with (tmp_path / f"{name}.jsonl").open("w") as file:
-            file.writelines(ROW.format(n=n) for n in range(rows))
-        given = words(**how, data=tmp_path / f"{name}.jsonl", output_dir=tmp_path / name)
-        run(jobs.weigh, given, tmp_path / f"{name}-peak", log=tmp_path / name)
-        peaks.append(float((tmp_path / f"{name}-peak").read_text()))
-    size = (tmp_path / "large.jsonl").stat().st_size / 2**20
-    assert size > 30
-    assert peaks[1] < peaks[0] + 25, f"{size:.0f} MiB of rows cost {peaks[1] - peaks[0]:.0f} MiB"
-    assert record(tmp_path / "large")["after"]["perplexity"] > 1
+def test_memory_does_not_grow_with_what_was_read(tmp_path: Path) -> None:
+    ids = pa.array(range(512 * 1000), pa.int32())
+    rows = pa.table({"input_ids": pa.ListArray.from_arrays(pa.array(range(0, len(ids) + 1, 512), pa.int32()), ids)})
+    for shard in range(60):
+        parquet.write_table(rows, tmp_path / f"{shard}.parquet", row_group_size=200)
+    run(jobs.read_through, str(tmp_path / "*.parquet"), tmp_path / "notes", log=tmp_path / "log")
+    blocks, early, peak = json.loads((tmp_path / "notes").read_text())
+    size = 60 * ids.nbytes / 2**20
+    assert blocks == 60 * len(ids) // 256
+    assert size > 110
+    assert peak < early + size / 5, f"{size:.0f} MiB of rows: {early:.0f} MiB after two files, {peak:.0f} in the end"

@@ -2,31 +2,27 @@
 
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.numpy import load_file
 
 from clmkit.training.checkpoints import MARK, checkpoints, last_whole, mark_whole, missing_from, step_of
 from clmkit.training.guard import TERMINATED
 from tests.training import jobs
-from tests.training.launch import FORKS, finish, log_of, record, run, start
+from tests.training.launch import FORKS, finish, log_of, record, run, same_weights, start
 
 Words = Callable[..., list[str]]
 KILLS = {"train": 8, "save": 6, "evaluate": 6}
 TIMES = {"train": range(1, 12), "save": (2, 3), "evaluate": (1, 2)}  # after which beginnings of a phase the kill comes
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    first, second = (load_file(folder / "model.safetensors") for folder in (one, other))
-    return first.keys() == second.keys() and all((first[name] == second[name]).all() for name in first)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
@@ -139,6 +135,20 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_weights(
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_sigterm_in_an_evaluation_gives_it_up_and_saves(words_of: Words, noisy_model: Path, tmp_path: Path) -> None:
+    how = {"model": noisy_model, "save_steps": 20, "eval_steps": 8, "per_device_eval_batch_size": 2}
+    run(jobs.command, "train", words_of(**how, output_dir=tmp_path / "whole"), log=tmp_path / "whole-log")
+    told, words = FORKS.Value("i", 0, lock=False), words_of(**how, output_dir=tmp_path / "stopped")
+    (process,) = start(jobs.slow_evaluation, words, told, log=tmp_path / "log")
+    assert wait_for(lambda: told.value == 1)
+    os.kill(process.pid, signal.SIGTERM)
+    assert finish([process]) == [TERMINATED], log_of(tmp_path / "log", 0).read_text()
+    assert "eval_loss" not in log_of(tmp_path / "log", 0).read_text()
+    assert last_whole(tmp_path / "stopped") == tmp_path / "stopped" / "checkpoint-8"
+    run(jobs.command, "train", words, log=tmp_path / "log-again")
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_sigterm_under_torchrun_reaches_every_process(words_of: Words, tmp_path: Path) -> None:
     words = words_of(max_steps=2000, save_steps=2000, eval_strategy="no", logging_steps=20)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "clmkit"]
@@ -188,6 +198,26 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_good_checkpoint(words_o
     assert last_whole(tmp_path / "out") == tmp_path / "out" / "checkpoint-6"
     assert not (tmp_path / "out" / "checkpoint-12").exists()
     assert "Going on from checkpoint-6" in run(jobs.command, "train", words_of(), log=tmp_path / "again")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB, which holds one checkpoint and not two."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only the superuser can make a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_the_same_sentence(words_of: Words, small_disk: Path, tmp_path: Path) -> None:
+    words = words_of(output_dir=small_disk / "out")
+    sentence = stopped(jobs.command, "train", words, log=tmp_path / "log")
+    assert re.search(r"checkpoint-12 could not be written, with [01] MiB free", sentence)
+    assert "checkpoint-6 is whole: the same call goes on from there" in sentence
+    assert last_whole(small_disk / "out") == small_disk / "out" / "checkpoint-6"
 
 
 def test_a_removed_output_folder_is_one_sentence(words_of: Words, tmp_path: Path) -> None:

@@ -432,8 +432,18 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
     del cache.files[missing]
     with pytest.raises(ConnectionError, match=r"choose_track\('quick'\)") as caught:
         download_model(full)
-    what = "tokenizer.json or vocab.json and no tokenizer.json or merges.txt" if "tokenizer" in missing else missing
-    assert f"no {what} among its files" in str(caught.value)
+    what = {
+        "tokenizer.json": "tokenizer.json or vocab.json and no tokenizer.json or merges.txt",
+        "model.safetensors": "model.safetensors or model.safetensors.index.json",
+    }
+    assert f"no {what.get(missing, missing)} among its files" in str(caught.value)
+
+
+def test_weights_may_come_in_parts(cache: Cache, full: Track) -> None:
+    content = cache.files.pop("model.safetensors")
+    parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    cache.files |= dict.fromkeys([*parts, "model.safetensors.index.json"], content)
+    assert {*parts, "model.safetensors.index.json"} < {path.name for path in Path(download_model(full)).iterdir()}
 
 
 def test_the_tokenizer_files_of_other_tokenizers_will_do(cache: Cache, full: Track) -> None:

@@ -108,6 +108,19 @@ def test_the_card_says_what_it_takes_to_train_the_model_again(
     assert (tmp_path / "tuned" / "README.md").read_text(encoding="utf-8") == card.content
 
 
+def test_a_stream_is_told_of_in_words_and_what_was_not_measured_is_left_out(write: Write) -> None:
+    told = facts(write(blocks={"data": "4 files", "blocks": "streamed"}, before=None))
+    assert (told["data"], told["blocks"]) == ("4 files", "streamed")
+    assert "perplexity before" not in told
+    assert "perplexity after" in told
+
+
+def test_a_model_of_ones_own_is_named_by_its_folder(write: Write, quick: Track, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    own = replace(quick, model=str(tmp_path / "mine"))
+    assert facts(write(own))["base model"] == "the model in the folder mine"
+
+
 def test_the_bundled_model_is_named_by_the_packages_version(write: Write) -> None:
     version = importlib.metadata.version("clmkit")
     assert facts(write())["base model"] == f"the tiny GPT-2 that is bundled with clmkit {version}"

@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
-from clmkit.download import MODEL_FILES
+from clmkit.download import MODEL_FILES, NEEDED_FILES
 from clmkit.eli5 import join_answers, load_eli5, load_local, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import HUB_MODEL, Track
@@ -191,7 +191,7 @@ class Shared:
 
     def download(self, repo_id: str, patterns: Sequence[str], *, required: Sequence[str]) -> Path:
         assert patterns == MODEL_FILES
-        assert {"README.md", "config.json", "model.safetensors"} <= set(required)
+        assert {"README.md", *NEEDED_FILES} == set(required)
         self.asked.append(repo_id)
         if isinstance(self.model, Exception):
             raise self.model
