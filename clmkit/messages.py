@@ -18,7 +18,7 @@ RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
-CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)])|\"[^\"]*\"")
+CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)،؛])|\"[^\"]*\"")
 
 
 def languages() -> list[str]:
