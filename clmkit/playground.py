@@ -131,6 +131,7 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
         f'<th scope="col" style="padding:1px 4px;text-align:left">{title}<br>{left}</th>'
         for title, left in zip(titles, counts, strict=True)
     )
+    token = translate("token")
     largest = max(probability for step in steps for _, probability in step.best)
     rows = "".join(
         f'<tr><th scope="row" style="text-align:right;padding:1px 4px"><bdi>{html.escape(repr(text))}</bdi></th>'
@@ -142,7 +143,7 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     return (
         f'<table style="{THEME};border-collapse:collapse;font-size:85%;line-height:1.5">'
         f'<caption style="{THEME};text-align:left">{caption}</caption>'
-        f'<thead><tr><th scope="col">{translate("token")}</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<thead><tr><th scope="col">{token}</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     )
 
 

@@ -1,5 +1,6 @@
 """Every translation is whole: the same code, outputs, links, code spans and numbers as the English notebook."""
 
+import ast
 import re
 from collections import Counter
 from pathlib import Path
@@ -131,6 +132,17 @@ def test_notebook_keeps_to_the_glossary(language: str, path: Path) -> None:
     terms, pairs = read_glossary(language), list(read_pairs(language, path).values())
     assert not wrong_terms(terms, pairs)
     assert not unbracketed(terms, pairs)
+
+
+def test_every_call_of_translate_is_found() -> None:
+    """Babel passes over a call within an f-string, and over what is no literal."""
+    calls = [
+        ast.unparse(call.args[0])
+        for path in PACKAGE.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "translate"
+    ]
+    assert set(calls) == {repr(text) for text in package_messages()}
 
 
 @pytest.mark.parametrize("language", languages())
