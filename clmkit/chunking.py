@@ -8,15 +8,24 @@ from datasets import Dataset, DatasetDict, DatasetInfo, IterableDataset
 from datasets.fingerprint import Hasher
 
 from clmkit.eli5 import Rows
+from clmkit.messages import translate
 from clmkit.tokenization import INPUT_IDS, count_tokens
 
 
 def check_block_size(block_size: int, context: int | None = None) -> None:
     """Raise a ValueError unless ``block_size`` is a whole number from 1 to the model's context length."""
     if not isinstance(block_size, int) or isinstance(block_size, bool) or block_size < 1:
-        raise ValueError(f"block_size must be a whole number of 1 or more, not {block_size!r}")
+        raise ValueError(
+            translate("{name} must be a whole number of 1 or more, not {value!r}", name="block_size", value=block_size)
+        )
     if context is not None and block_size > context:
-        raise ValueError(f"block_size {block_size} is longer than the model's context of {context} tokens: lower it")
+        raise ValueError(
+            translate(
+                "block_size {block_size} is longer than the model's context of {context} tokens: lower it",
+                block_size=block_size,
+                context=context,
+            )
+        )
 
 
 def group_texts(examples: dict[str, list[list[int]]], block_size: int = 128) -> dict[str, list[list[int]]]:
@@ -73,8 +82,13 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     tokens = count_tokens(dataset)
     if tokens < block_size:
         raise ValueError(
-            f"{len(dataset):,} rows hold {tokens:,} tokens, which do not fill one block of {block_size}: "
-            "take more rows or a smaller block_size"
+            translate(
+                "{rows:,} rows hold {tokens:,} tokens, which do not fill one block of {block_size}: "
+                "take more rows or a smaller block_size",
+                rows=len(dataset),
+                tokens=tokens,
+                block_size=block_size,
+            )
         )
     column = dataset.with_format("arrow")[:].column("input_ids")
     blocks = _cut([rows.flatten() for rows in column.chunks], block_size)
@@ -98,7 +112,13 @@ def _cut_stream(dataset: IterableDataset, block_size: int) -> Iterator[dict[str,
         carry = flat[whole:]
         cut += whole
     if not cut:
-        raise ValueError(f"the stream holds {len(carry):,} tokens, which do not fill one block of {block_size}")
+        raise ValueError(
+            translate(
+                "the stream holds {tokens:,} tokens, which do not fill one block of {block_size}",
+                tokens=len(carry),
+                block_size=block_size,
+            )
+        )
 
 
 def _cut(pieces: list[Any], block_size: int) -> pa.ChunkedArray:

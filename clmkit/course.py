@@ -18,6 +18,7 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from clmkit.kernels import KERAS_KERNEL
+from clmkit.messages import translate
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars and no controls into its notebooks.
 HEADLESS = {
@@ -58,12 +59,19 @@ def run_course(notebooks: Path, output: Path, *, keras: bool = True) -> list[Not
     """
     kernels = {path: _kernel(path) for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
     if not kernels:
-        raise FileNotFoundError(f"no numbered notebooks in {notebooks.resolve()}: run this in the course's folder")
+        raise FileNotFoundError(
+            translate(
+                "no numbered notebooks in {folder}: run this in the course's folder", folder=str(notebooks.resolve())
+            )
+        )
     paths = [path for path, kernel in kernels.items() if keras or kernel != KERAS_KERNEL]
     if missing := {kernels[path] for path in paths} - set(KernelSpecManager().find_kernel_specs()):
         raise RuntimeError(
-            f"Jupyter has no kernel {', '.join(sorted(missing))}: make setup, or leave out the notebooks of the Keras "
-            "kernel (make course KERAS=0, python -m clmkit course --no-keras)"
+            translate(
+                "Jupyter has no kernel {names}: make setup, or leave out the notebooks of the Keras kernel "
+                "(make course KERAS=0, python -m clmkit course --no-keras)",
+                names=", ".join(sorted(missing)),
+            )
         )
     output.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("CLMKIT_TRACK", "quick")
@@ -107,7 +115,10 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             client.execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-            message = f"{path.name} failed in cell {reached} of {len(notebook.cells)}:\n{plain}"
+            place = translate(
+                "{name} failed in cell {cell} of {cells}:", name=path.name, cell=reached, cells=len(notebook.cells)
+            )
+            message = f"{place}\n{plain}"
             raise RuntimeError(message) from error
         finally:
             seconds = time.perf_counter() - start

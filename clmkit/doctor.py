@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from clmkit.hub import hub_problem
 from clmkit.kernels import KERAS_KERNEL, start_tensorflow
+from clmkit.messages import translate
 from clmkit.tracks import BUNDLED, has_gpu
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
@@ -43,7 +44,7 @@ def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info < (3, 14):
         return Finding("ok", "Python", version)
-    return Finding("FAIL", "Python", f"{version}: the course needs 3.11, 3.12 or 3.13")
+    return Finding("FAIL", "Python", translate("{version}: the course needs 3.11, 3.12 or 3.13", version=version))
 
 
 def _required() -> tuple[str, list[str]]:
@@ -56,7 +57,7 @@ def _required() -> tuple[str, list[str]]:
             return LOCKS[kernel], [line for line in lines if line and line[0] not in "#-"]
     extras = ("torch", "lab") if kernel == "main" else ("keras", "keras-kernel")
     ranges = importlib.metadata.requires("clmkit") or []
-    return "clmkit's ranges", [
+    return translate("clmkit's ranges"), [
         line for line in ranges if "extra ==" not in line or any(f'"{e}"' in line for e in extras)
     ]
 
@@ -65,7 +66,7 @@ def _packages() -> Finding:
     from packaging.requirements import Requirement
 
     source, lines = _required()
-    wrong, checked = [], 0
+    wrong, checked, missing = [], 0, False
     for line in lines:
         requirement = Requirement(line)
         if requirement.marker and "extra" not in str(requirement.marker) and not requirement.marker.evaluate():
@@ -74,80 +75,101 @@ def _packages() -> Finding:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append(f"{requirement.name} is missing")
+            missing = True
+            wrong.append(translate("{name} is missing", name=requirement.name))
             continue
         if not requirement.specifier.contains(version.split("+")[0], prereleases=True):
-            wrong.append(f"{requirement.name} is {version}, not {requirement.specifier}")
+            wrong.append(
+                translate(
+                    "{name} is {version}, not {wanted}",
+                    name=requirement.name,
+                    version=version,
+                    wanted=str(requirement.specifier),
+                )
+            )
     if not wrong:
-        return Finding("ok", "Packages", f"{checked} as in {source}")
-    missing = any("is missing" in text for text in wrong)
-    advice = f"install {source} again (make setup)"
-    return Finding("FAIL" if missing else "note", "Packages", f"against {source}: {'; '.join(wrong)}: {advice}")
+        return Finding("ok", "Packages", translate("{count} as in {source}", count=checked, source=source))
+    detail = translate(
+        "against {source}: {wrong}: install {source} again (make setup)", source=source, wrong="; ".join(wrong)
+    )
+    return Finding("FAIL" if missing else "note", "Packages", detail)
 
 
 def _kernels() -> Iterator[Finding]:
     what = f"Kernel {KERAS_KERNEL}"
-    frozen = (
+    frozen = translate(
         "frozen at transformers 4.52.4, which gets no security fixes: load only models that you trust, as safetensors; "
         "06c is the way on"
     )
     if not importlib.util.find_spec("torch"):
-        yield Finding("note", what, f"this is its Python; {frozen}")
+        yield Finding("note", what, translate("this is its Python; {frozen}", frozen=frozen))
         return
     if not importlib.util.find_spec("jupyter_client"):
-        yield Finding("FAIL", "Kernel python3", "Jupyter is not installed: make setup")
+        yield Finding("FAIL", "Kernel python3", translate("Jupyter is not installed: make setup"))
         return
     from jupyter_client.kernelspec import KernelSpecManager
 
     manager = KernelSpecManager()
     specs = manager.find_kernel_specs()
     if "python3" in specs:
-        yield Finding("ok", "Kernel python3", "registered with Jupyter")
+        yield Finding("ok", "Kernel python3", translate("registered with Jupyter"))
     else:
-        yield Finding("FAIL", "Kernel python3", "not registered with Jupyter: make setup")
+        yield Finding("FAIL", "Kernel python3", translate("not registered with Jupyter: make setup"))
     if KERAS_KERNEL not in specs:
-        yield Finding("note", what, "not registered (make setup does it): 06b and 07b need it, nothing else does")
+        yield Finding(
+            "note", what, translate("not registered (make setup does it): 06b and 07b need it, nothing else does")
+        )
     elif not Path(python := manager.get_kernel_spec(KERAS_KERNEL).argv[0]).exists():
-        yield Finding("FAIL", what, f"its Python, {python}, is gone: make setup")
+        yield Finding("FAIL", what, translate("its Python, {path}, is gone: make setup", path=python))
     else:
-        yield Finding("note", what, f"registered with Jupyter; {frozen}")
+        yield Finding("note", what, translate("registered with Jupyter; {frozen}", frozen=frozen))
 
 
 def _gpu() -> Finding:
     if not importlib.util.find_spec("torch"):
         start_tensorflow(legacy_keras=True)
-        return Finding("ok", "GPU", "TensorFlow sees one") if has_gpu() else Finding("note", "GPU", "none, quick track")
+        if has_gpu():
+            return Finding("ok", "GPU", translate("TensorFlow sees one"))
+        return Finding("note", "GPU", translate("none, quick track"))
     import torch
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         dtype = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-        return Finding("ok", "GPU", f"{name}, training in {dtype}")
+        return Finding("ok", "GPU", translate("{name}, training in {dtype}", name=name, dtype=dtype))
     if torch.backends.mps.is_available():
-        return Finding("ok", "GPU", "Apple MPS, training in float32")
-    return Finding("note", "GPU", f"none: {torch.get_num_threads()} CPU threads, training in float32, quick track")
+        return Finding("ok", "GPU", translate("{name}, training in {dtype}", name="Apple MPS", dtype="float32"))
+    detail = translate("none: {threads} CPU threads, training in float32, quick track", threads=torch.get_num_threads())
+    return Finding("note", "GPU", detail)
 
 
 def _disk(track: str) -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     needed = MIN_FREE_GB.get(track, MIN_FREE_GB["full"])
     if free >= needed:
-        return Finding("ok", "Free disk", f"{free:.0f} GB; the {track} track needs {needed:g}")
-    return Finding("FAIL", "Free disk", f"{free:.1f} GB, and the {track} track needs {needed:g}: make room")
+        detail = translate("{free:.0f} GB; the {track} track needs {needed:g}", free=free, track=track, needed=needed)
+        return Finding("ok", "Free disk", detail)
+    detail = translate(
+        "{free:.1f} GB, and the {track} track needs {needed:g}: make room", free=free, track=track, needed=needed
+    )
+    return Finding("FAIL", "Free disk", detail)
 
 
 def _bundled() -> Finding:
     wanted = ("eli5_sample.jsonl", "tiny_gpt2/config.json", "tiny_gpt2/model.safetensors", "tiny_gpt2/vocab.json")
     missing = [name for name in wanted if not (BUNDLED / name).is_file()]
     if missing:
-        return Finding("FAIL", "Bundled files", f"missing: {', '.join(missing)}: install clmkit again")
-    return Finding("ok", "Bundled files", "sample and tiny GPT-2 are there")
+        return Finding(
+            "FAIL", "Bundled files", translate("missing: {files}: install clmkit again", files=", ".join(missing))
+        )
+    return Finding("ok", "Bundled files", translate("sample and tiny GPT-2 are there"))
 
 
 def _hub(problem: str | None, track: str) -> Finding:
     if problem is None:
-        return Finding("ok", "Hub", "answers")
-    return Finding("FAIL" if track == "full" else "note", "Hub", f"{problem}; the full track and sharing need it")
+        return Finding("ok", "Hub", translate("answers"))
+    detail = translate("{problem}; the full track and sharing need it", problem=problem)
+    return Finding("FAIL" if track == "full" else "note", "Hub", detail)
 
 
 def _login(problem: str | None) -> Finding:
@@ -156,9 +178,10 @@ def _login(problem: str | None) -> Finding:
     from clmkit.hub import login_status
 
     if get_token() is None:
-        return Finding("note", "Login", "not logged in; only sharing needs it")
+        return Finding("note", "Login", translate("not logged in; only sharing needs it"))
     if problem:
-        return Finding("note", "Login", "there is a token, which can't be checked while the Hub does not answer")
+        detail = translate("there is a token, which can't be checked while the Hub does not answer")
+        return Finding("note", "Login", detail)
     return Finding("ok", "Login", login_status())
 
 
@@ -172,5 +195,8 @@ def run_doctor() -> int:
     for finding in examine():
         failed |= finding.level == "FAIL"
         print(f"{finding.level:4}  {finding.what}: {finding.detail}", flush=True)
-    print("A step of the course would fail: see FAIL above." if failed else "Every step of the course can run here.")
+    if failed:
+        print(translate("A step of the course would fail: see FAIL above."))
+    else:
+        print(translate("Every step of the course can run here."))
     return int(failed)

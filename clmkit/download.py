@@ -18,6 +18,7 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub_client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
+from clmkit.messages import translate
 
 if TYPE_CHECKING:
     from clmkit.tracks import Track
@@ -67,7 +68,9 @@ def download(
         OSError: If the disk is full.
     """
     limit_waits()
-    step = f"downloading {repo_id}" + (f" (revision {revision})" if revision != "main" else "")
+    step = translate("downloading {name}", name=repo_id)
+    if revision != "main":
+        step = translate("downloading {name} (revision {revision})", name=repo_id, revision=revision)
 
     def attempt() -> Path:
         fetch = partial(snapshot_download, repo_id, repo_type=repo_type, revision=revision)
@@ -79,7 +82,7 @@ def download(
         return folder
 
     with RETRIES.within(PATIENCE):
-        return _patiently(attempt, step, "What has arrived is kept: run this again. ", remedy)
+        return _patiently(attempt, step, translate("What has arrived is kept: run this again."), remedy)
 
 
 def download_gzip(url: str) -> Path:
@@ -103,13 +106,15 @@ def download_gzip(url: str) -> Path:
     def attempt() -> Path:
         content = _get(url)
         if not _is_whole_gzip(content):
-            raise OSError("what arrived is no whole gzip file")
+            raise OSError(translate("what arrived is no whole gzip file"))
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             (Path(folder) / path.name).write_bytes(content)
             return (Path(folder) / path.name).replace(path)
 
-    return path if path.is_file() else _patiently(attempt, f"reading {url}", "Run this again. ", "")
+    if path.is_file():
+        return path
+    return _patiently(attempt, translate("reading {name}", name=url), translate("Run this again."), "")
 
 
 def _get(url: str) -> bytes:
@@ -136,7 +141,7 @@ def _patiently(attempt: Callable[[], Path], step: str, again: str, remedy: str) 
             return attempt()
         except HUB_ERRORS as error:
             if _is_final(error) or time.monotonic() > deadline:
-                raise explain(error, step, remedy if _is_final(error) else again + remedy) from error
+                raise explain(error, step, remedy if _is_final(error) else f"{again} {remedy}") from error
         time.sleep(1)
 
 
@@ -188,7 +193,7 @@ def download_model(track: "Track", *, weights: bool = True) -> str:
         return track.model
     patterns = [name for name in MODEL_FILES if weights or name not in WEIGHTS]
     needed = [name for name in NEEDED_FILES if weights or name != NEEDED_WEIGHTS]
-    remedy = "Or take the quick track, which needs no network: choose_track('quick')"
+    remedy = translate("Or take the quick track, which needs no network: choose_track('quick')")
     return str(download(track.model, patterns, required=needed, remedy=remedy))
 
 
@@ -207,9 +212,10 @@ def _check(folder: Path, required: Sequence[str]) -> None:
         files[name].resolve().unlink(missing_ok=True)  # equal files share one
         files[name].unlink(missing_ok=True)
     if corrupt:
-        raise OSError(f"{', '.join(corrupt)} arrived with wrong bytes")
+        raise OSError(translate("{files} arrived with wrong bytes", files=", ".join(corrupt)))
     if missing := _missing(files, required):
-        raise FileNotFoundError(f"no {' and no '.join(missing)} among its files")
+        names = translate(" and no ").join(missing)
+        raise FileNotFoundError(translate("no {names} among its files", names=names))
 
 
 def _files(folder: Path) -> dict[str, Path]:

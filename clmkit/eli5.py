@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,12 +20,20 @@ from datasets.exceptions import DatasetGenerationError
 
 from clmkit.download import download, download_gzip
 from clmkit.hub_client import HUB_ERRORS, explain, is_disk_full, is_silence
+from clmkit.messages import translate
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, check_data_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
 AUTHORS_FILE = "https://jingshensn2.github.io/eli5c/datasets/eli5-category-train.json.gz"
+
+# The sources in the order in which they are tried, by their revisions, in the words of the model card.
+SOURCE_NAMES = {
+    DATA_REVISIONS[0]: f"the Hub repository {HUB_DATA}",
+    DATA_REVISIONS[1]: f"{HUB_DATA}, revision {DATA_REVISIONS[1]}",
+    None: f"the authors' file {AUTHORS_FILE}",
+}
 
 # Columns and types as the Hub serves them.
 ELI5_FEATURES = Features(
@@ -73,16 +81,14 @@ def load_eli5(track: Track) -> Dataset:
     """
     if track.data != HUB_DATA:
         dataset = load_local(track.data, track.rows)
-        print(f"{len(dataset):,} rows from {Path(track.data).name}")
+        print(translate("{rows:,} rows from {source}", rows=len(dataset), source=Path(track.data).name))
         return dataset
     return _load_from_first_source(track)
 
 
 def _load_from_first_source(track: Track) -> Dataset:
-    sources = {f"the Hub repository {HUB_DATA}": DATA_REVISIONS[0]}
-    sources |= {f"{HUB_DATA}, revision {DATA_REVISIONS[1]}": DATA_REVISIONS[1]}
     problems: list[OSError] = []
-    for where, revision in {**sources, f"the authors' file {AUTHORS_FILE}": None}.items():
+    for revision in SOURCE_NAMES:
         if revision and problems and is_silence(problems[-1]):
             continue  # the same Hub would be as silent
         try:
@@ -91,16 +97,26 @@ def _load_from_first_source(track: Track) -> Dataset:
             if is_disk_full(error):
                 raise  # the next source would need as much room
             problems.append(error)
-            print(f"Not from {where}: {error}")
+            print(translate("Not from {source}: {error}", source=_name_source(revision), error=str(error)))
             continue
-        print(f"{len(dataset):,} rows from {where}")
-        dataset.info.description = f"{where}, {version}, the first {len(dataset):,} rows"
+        print(translate("{rows:,} rows from {source}", rows=len(dataset), source=_name_source(revision)))
+        dataset.info.description = f"{SOURCE_NAMES[revision]}, {version}, the first {len(dataset):,} rows"
         return dataset
     raise ConnectionError(
-        "ELI5-Category could not be loaded from any of its three sources:\n  "
-        + "\n  ".join(map(str, problems))
-        + "\nCheck the network, or take the bundled sample: choose_track('quick')"
+        translate("ELI5-Category could not be loaded from any of its three sources:")
+        + "".join(f"\n  {problem}" for problem in problems)
+        + "\n"
+        + translate("Check the network, or take the bundled sample: choose_track('quick')")
     ) from problems[-1]
+
+
+def _name_source(revision: str | None) -> str:
+    """A source in the learner's language."""
+    if revision is None:
+        return translate("the authors' file {address}", address=AUTHORS_FILE)
+    if revision == DATA_REVISIONS[0]:
+        return translate("the Hub repository {name}", name=HUB_DATA)
+    return translate("{name}, revision {revision}", name=HUB_DATA, revision=revision)
 
 
 def _load_parquet(track: Track, revision: str) -> tuple[Dataset, str]:
@@ -123,7 +139,8 @@ def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:
     try:
         dataset = load_dataset(builder, data_files=files, split="train")
     except (*HUB_ERRORS, DatasetGenerationError) as error:
-        raise explain(error, f"reading {', '.join(files)}", "Run this again") from error
+        step = translate("reading {name}", name=", ".join(files))
+        raise explain(error, step, translate("Run this again")) from error
     return _to_hub_schema(dataset.select(range(min(track.rows or len(dataset), len(dataset)))))
 
 
@@ -146,17 +163,26 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset
     builder = BUILDERS.get(suffixes[-1] if suffixes else "")
     if builder is None:
         known = ", ".join(BUILDERS)
-        raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with .gz")
+        raise ValueError(
+            translate(
+                "{path}: unknown file type; it must end in one of {known}, each also with .gz",
+                path=str(path),
+                known=known,
+            )
+        )
     if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
+        raise ValueError(translate("{path}: the file is empty: there are no rows in it to train on", path=str(path)))
     try:
         dataset = _read(path, builder)
     except (DatasetGenerationError, ValueError, OSError, EOFError, zlib.error) as error:
         if builder == "json":
             _check_json(path)
-        raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
+        problem = str(error.__cause__ or error)
+        raise ValueError(
+            translate("{path}: can't be read as {type}: {problem}", path=str(path), type=builder, problem=problem)
+        ) from error
     if dataset is None or len(dataset) == 0:
-        raise ValueError(f"{path}: there are no rows in it to train on")
+        raise ValueError(translate("{path}: there are no rows in it to train on", path=str(path)))
     dataset = _to_hub_schema(dataset.select(range(min(rows or len(dataset), len(dataset)))))
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -190,24 +216,39 @@ def _check_json(path: Path) -> None:
         with opener(path, "rt", encoding="utf-8") as file:
             text = file.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file: {error}") from error
+        raise ValueError(
+            translate("{path}: not a whole gzip file: {problem}", path=str(path), problem=str(error))
+        ) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text: {error}") from error
+        raise ValueError(translate("{path}: not UTF-8 text: {problem}", path=str(path), problem=str(error))) from error
     if not text.strip():
-        raise ValueError(f"{path}: there are no rows in it to train on")
+        raise ValueError(translate("{path}: there are no rows in it to train on", path=str(path)))
     if text.lstrip().startswith("["):
         try:
             json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
+            raise _malformed(path, error.lineno, error) from error
         return
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             row = json.loads(line) if line.strip() else {}
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: malformed JSON: {error.msg}") from error
+            raise _malformed(path, number, error) from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
+            raise ValueError(
+                translate(
+                    "{path}, line {line}: a row must be a JSON object, not {type}",
+                    path=str(path),
+                    line=number,
+                    type=type(row).__name__,
+                )
+            )
+
+
+def _malformed(path: Path, line: int, error: json.JSONDecodeError) -> ValueError:
+    return ValueError(
+        translate("{path}, line {line}: malformed JSON: {problem}", path=str(path), line=line, problem=error.msg)
+    )
 
 
 def _to_hub_schema(dataset: Dataset) -> Dataset:
@@ -246,8 +287,14 @@ def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED)
     held_out = 0 if math.isnan(test_size) else round(len(dataset) * test_size)
     if not 0 < held_out < len(dataset):
         raise ValueError(
-            f"{len(dataset)} rows with test_size={test_size} leave {max(len(dataset) - held_out, 0)} rows to train on "
-            f"and {max(held_out, 0)} to test on: both need at least 1"
+            translate(
+                "{rows} rows with test_size={test_size} leave {train} rows to train on and {test} to test on: "
+                "both need at least 1",
+                rows=len(dataset),
+                test_size=test_size,
+                train=max(len(dataset) - held_out, 0),
+                test=max(held_out, 0),
+            )
         )
     return dataset.train_test_split(test_size=held_out, seed=seed)
 
@@ -267,9 +314,17 @@ def find_text_column(features: Mapping[str, Any]) -> str:
         if column in features:
             return column
     raise ValueError(
-        f"no text column: expected 'answers.text' or 'text', found {', '.join(map(repr, features))}. "
-        "Name yours: join_answers(dataset, text_column=...)"
+        translate(
+            "no text column: expected 'answers.text' or 'text', found {columns}. "
+            "Name yours: join_answers(dataset, text_column=...)",
+            columns=", ".join(map(repr, features)),
+        )
     )
+
+
+def no_column(column: str, columns: Iterable[str]) -> str:
+    """What to say where a column is not there."""
+    return translate("no column {column!r}: there are {columns}", column=column, columns=", ".join(map(repr, columns)))
 
 
 def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | None = None) -> Rows:
@@ -292,16 +347,22 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     if isinstance(dataset, IterableDataset):
         return _join_stream(dataset, text_column)
     if len(dataset) == 0:
-        raise ValueError("there are no rows: 0 texts to join")
+        raise ValueError(translate("there are no rows: 0 texts to join"))
     dataset = dataset.flatten()
     column = text_column or find_text_column(dataset.features)
     if column not in dataset.features:
-        raise ValueError(f"no column {column!r}: there are {', '.join(map(repr, dataset.features))}")
+        raise ValueError(no_column(column, dataset.features))
     feature = dataset.features[column]
     item = getattr(feature, "feature", feature)
     # A column of mixed types is of Datasets' type Json; then the row that is no text is named below.
     if type(item).__name__ != "Json" and getattr(item, "dtype", None) not in ("string", "large_string"):
-        raise ValueError(f"column {column!r} holds {feature}, not text: every answer must be a string")
+        raise ValueError(
+            translate(
+                "column {column!r} holds {feature}, not text: every answer must be a string",
+                column=column,
+                feature=str(feature),
+            )
+        )
     return dataset.map(
         _join_batch,
         batched=True,
@@ -318,7 +379,7 @@ def _join_stream(dataset: IterableDataset, text_column: str | None) -> IterableD
     """``join_answers`` of a stream, whose types are not known before its rows come."""
     first = next(iter(dataset), None)
     if first is None:
-        raise ValueError("there are no rows: 0 texts to join")
+        raise ValueError(translate("there are no rows: 0 texts to join"))
     column = text_column or find_text_column(first)
     return dataset.map(
         _join_batch,
@@ -336,7 +397,7 @@ def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
     if column in batch:
         return batch[column]
     if outer not in batch:
-        raise ValueError(f"no column {column!r}: there are {', '.join(map(repr, batch))}")
+        raise ValueError(no_column(column, batch))
     return [row[inner] for row in batch[outer]]
 
 
@@ -345,13 +406,23 @@ def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) ->
     for index, answers in zip(indices, _texts_of(batch, column), strict=True):
         answers = answers if isinstance(answers, list) else [answers]
         if not answers:
-            raise ValueError(f"row {index} has no answer in {column!r}: remove the row, or give it a text")
+            raise ValueError(
+                translate(
+                    "row {row} has no answer in {column!r}: remove the row, or give it a text", row=index, column=column
+                )
+            )
         for number, answer in enumerate(answers, start=1):
             if not isinstance(answer, str) or not answer.strip():
-                what = "empty" if isinstance(answer, str) else "null" if answer is None else repr(answer)
+                what = translate("empty") if isinstance(answer, str) else "null" if answer is None else repr(answer)
                 raise ValueError(
-                    f"row {index}, answer {number} of {column!r} is {what}; it must be a string that is not empty: "
-                    "mend it, or remove the row"
+                    translate(
+                        "row {row}, answer {number} of {column!r} is {what}; it must be a string that is not empty: "
+                        "mend it, or remove the row",
+                        row=index,
+                        number=number,
+                        column=column,
+                        what=what,
+                    )
                 )
         texts.append(" ".join(answers))
     return {"text": texts}

@@ -10,6 +10,7 @@ from unicodedata import bidirectional
 from IPython.display import display
 from ipywidgets import BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
 
+from clmkit.messages import html_direction, translate
 from clmkit.plots import plot_blocks
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ def split_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[Token]
     for token_id in tokenizer(text, verbose=False)["input_ids"]:
         name, special = str(tokenizer.convert_ids_to_tokens(token_id)), token_id in tokenizer.all_special_ids
         if not special and not set(name) <= BYTES.keys():
-            raise ValueError(f"token {name!r} is not written in bytes: the inspector is for byte-level BPE, as GPT-2's")
+            raise ValueError(
+                translate(
+                    "token {name!r} is not written in bytes: the inspector is for byte-level BPE, as GPT-2's", name=name
+                )
+            )
         found.append(Token(token_id, name.encode() if special else bytes(BYTES[sign] for sign in name), special))
     return found
 
@@ -94,7 +99,8 @@ def _token_html(number: int, token: Token) -> str:
     border = "2px dashed #000" if token.special else "1px solid #555"
     style = f"background:{colour};color:#000;border:{border};border-radius:3px;padding:1px 4px;margin:2px"
     shown = html.escape(token.text).replace(" ", "␣").replace("\n", "⏎")
-    size = f"{len(token.bytes)} byte{'s' * (len(token.bytes) != 1)}"
+    count = len(token.bytes)
+    size = translate("1 byte") if count == 1 else translate("{count} bytes", count=count)
     return (
         f'<span style="display:inline-block;text-align:center;{style}"><bdi>{shown}</bdi><br>'
         f"<small>{token.id}<br><bdi>{size}</bdi></small></span>"
@@ -118,13 +124,13 @@ def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     """
     tokens = split_tokens(tokenizer, text)
     size = sum(len(token.bytes) for token in tokens)
-    summary = f"{len(text)} characters, {size} bytes, {len(tokens)} tokens"
+    summary = translate(
+        "{characters} characters, {size} bytes, {tokens} tokens", characters=len(text), size=size, tokens=len(tokens)
+    )
     cards = "".join(_token_html(number, token) for number, token in enumerate(tokens))
     plain = " ".join(f"{token.text!r}:{token.id}{'*' * token.special}" for token in tokens)
-    both = {
-        "text/html": f'<div dir="{_direction(text)}">{cards}</div><p>{summary}</p>',
-        "text/plain": f"{plain}\n{summary}",
-    }
+    both = {"text/html": f'<div dir="{_direction(text)}">{cards}</div><div{html_direction()}>{summary}</div>'}
+    both["text/plain"] = f"{plain}\n{summary}"
     display(both, raw=True)
 
 
@@ -138,7 +144,9 @@ def inspect_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     Raises:
         ValueError: As ``split_tokens``.
     """
-    box = Textarea(text, description="Text", continuous_update=True, layout=Layout(width="95%", height="4em"))
+    box = Textarea(
+        text, description=translate("Text"), continuous_update=True, layout=Layout(width="95%", height="4em")
+    )
     explore(lambda text: show_tokens(tokenizer, text), {"text": box})
 
 
@@ -155,7 +163,15 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
     # A border inside a block; one that falls on a block's edge crosses nothing.
     crossing = len({end // block_size for end in accumulate(lengths[:-1]) if end % block_size} - {blocks})
     plot_blocks(lengths, block_size)
-    print(f"{blocks} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them")
+    print(
+        translate(
+            "{blocks} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them",
+            blocks=blocks,
+            block_size=block_size,
+            left_over=left_over,
+            crossing=crossing,
+        )
+    )
 
 
 def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
@@ -170,6 +186,6 @@ def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
     size = BoundedIntText(block_size, min=16, max=512, step=16, description="block_size", layout=Layout(width="14em"))
     controls: dict[str, Widget] = {
         "block_size": size,
-        "end_token": Checkbox(False, description="end each document with eos_token", indent=False),
+        "end_token": Checkbox(False, description=translate("end each document with eos_token"), indent=False),
     }
     explore(lambda **values: show_blocks(lengths, **values), controls)

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi, constants
 from clmkit.hub_client import HUB_ERRORS, get_token, limit_waits, reason, status_of
 from clmkit.messages import break_lines, translate
 
-NEW_TOKEN = "Make a new one at https://huggingface.co/settings/tokens, and log in again"
+TOKENS = "https://huggingface.co/settings/tokens"
 
 
 def check_hub(timeout: float = 5.0) -> None:
@@ -23,15 +23,20 @@ def check_hub(timeout: float = 5.0) -> None:
         ConnectionError: If it does not answer; the message says what is wrong, in a few words.
     """
     if constants.HF_HUB_OFFLINE:
-        raise ConnectionError("HF_HUB_OFFLINE is set")
+        raise ConnectionError(translate("HF_HUB_OFFLINE is set"))
     try:
         request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
         urllib.request.urlopen(request, timeout=timeout).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:
-            raise ConnectionError(f"{constants.ENDPOINT} answers with status {error.code}") from error
+            raise ConnectionError(
+                translate("{address} answers with status {status}", address=constants.ENDPOINT, status=error.code)
+            ) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ConnectionError(f"{constants.ENDPOINT} does not answer: {getattr(error, 'reason', error)}") from error
+        problem = getattr(error, "reason", error)
+        raise ConnectionError(
+            translate("{address} does not answer: {problem}", address=constants.ENDPOINT, problem=str(problem))
+        ) from error
 
 
 def hub_problem() -> str | None:
@@ -91,15 +96,27 @@ def choose_sharing(share: bool | None = None) -> bool:
     if not share:
         print(translate("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True)."))
         return False
-    without = "To go on without: choose_sharing(False)."
+    without = translate("To go on without: choose_sharing(False).")
     if get_token() is None:
-        raise PermissionError(f"sharing needs a login, and there is no token: notebook 1 shows the ways. {without}")
+        raise PermissionError(
+            translate(
+                "sharing needs a login, and there is no token: notebook 1 shows the ways. {without}", without=without
+            )
+        )
     try:
         name, may_write = _whoami()
     except OSError as error:
-        raise type(error)(f"sharing is not possible now: {error}. {without}") from error
+        raise type(error)(
+            translate("sharing is not possible now: {error}. {without}", error=str(error), without=without)
+        ) from error
     if not may_write:
-        raise PermissionError(f"the token of {name} may only read; sharing needs one that may write. {without}")
+        raise PermissionError(
+            translate(
+                "the token of {name} may only read; sharing needs one that may write. {without}",
+                name=name,
+                without=without,
+            )
+        )
     print(translate("Sharing: the model will be uploaded to the account {name}.", name=name))
     return True
 
@@ -112,7 +129,7 @@ def user_name() -> str:
         ConnectionError: If the Hub can't be asked.
     """
     if get_token() is None:
-        raise PermissionError("not logged in")
+        raise PermissionError(translate("not logged in"))
     return _whoami()[0]
 
 
@@ -125,7 +142,13 @@ def _whoami() -> tuple[str, bool]:
     except HUB_ERRORS as error:
         status = status_of(error)
         if status in (401, 403):
-            raise PermissionError(f"The Hub refuses the token (status {status}). {NEW_TOKEN}") from error
+            raise PermissionError(
+                translate(
+                    "The Hub refuses the token (status {status}). Make a new one at {address}, and log in again",
+                    status=status,
+                    address=TOKENS,
+                )
+            ) from error
         raise ConnectionError(reason(error)) from error
     token = account.get("auth", {}).get("accessToken", {})
     # A login by notebook_login() may have no role: then the Hub decides when something is shared.

@@ -20,7 +20,7 @@ RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
 LINE_LENGTH = 100  # with the marks; fits into JupyterLab on a laptop
-CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)])|\"[^\"]*\"")
+CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)،؛])|\"[^\"]*\"")
 
 
 def languages() -> list[str]:
@@ -75,6 +75,11 @@ def translate(text: str, /, **values: object) -> str:
     if code not in RIGHT_TO_LEFT:
         return message.format(**values)
     return "\n".join(f"{RIGHT_ISOLATE}{_mark(line, values)}{POP}" for line in message.split("\n"))
+
+
+def html_direction() -> str:
+    """The ``dir`` attribute, with a space before it, of HTML that holds messages; empty where it is left to right."""
+    return ' dir="rtl"' if language() in RIGHT_TO_LEFT else ""
 
 
 def _mark(message: str, values: Mapping[str, object]) -> str:

@@ -31,6 +31,7 @@ from transformers import (
 
 from clmkit.explorers import somebody_is_there
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
+from clmkit.messages import html_direction, translate
 from clmkit.plots import BLUE, plot_next_tokens
 
 # Text and background always come as a pair from JupyterLab's theme; elsewhere they are black on white.
@@ -96,7 +97,7 @@ def _controls(prompt: str) -> dict[str, Widget]:
     one["continuous_update"] = True  # else a value sent by the very click on Generate may come after the click
     layout = Layout(width="98%", height="5em")
     return {
-        "prompt": Textarea(prompt, description="Prompt", style={"description_width": "9em"}, layout=layout),
+        "prompt": Textarea(prompt, description=translate("Prompt"), style={"description_width": "9em"}, layout=layout),
         "temperature": BoundedFloatText(0.8, min=0.1, max=3, step=0.1, description="temperature", **one),
         "top_k": BoundedIntText(10, min=0, max=1000, description="top_k", **one),
         "top_p": BoundedFloatText(0.9, min=0.05, max=1, step=0.05, description="top_p", **one),
@@ -125,11 +126,14 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     Returns:
         HTML; a crossed token was cut off.
     """
-    titles = [re.sub(" (?=[0-9])", "<br>", step.name).replace("_", "_<wbr>") for step in steps]
+    names = [translate("as it is"), *(step.name for step in steps[1:])]
+    titles = [re.sub(" (?=[0-9])", "<br>", name).replace("_", "_<wbr>") for name in names]
+    counts = [translate("{left:,} left", left=step.left) for step in steps]
     heads = "".join(
-        f'<th scope="col" style="padding:1px 4px;text-align:left">{head}<br>{step.left:,} left</th>'
-        for head, step in zip(titles, steps, strict=True)
+        f'<th scope="col" style="padding:1px 4px;text-align:left">{title}<br>{left}</th>'
+        for title, left in zip(titles, counts, strict=True)
     )
+    token = translate("token")
     largest = max(probability for step in steps for _, probability in step.best)
     rows = "".join(
         f'<tr><th scope="row" style="text-align:right;padding:1px 4px"><bdi>{html.escape(repr(text))}</bdi></th>'
@@ -137,11 +141,11 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
         + "</tr>"
         for number, (text, _) in enumerate(steps[0].best)
     )
-    caption = f"{html.escape(name)}: the next token after the prompt (✕: cut off)"
+    caption = html.escape(translate("{model}: the next token after the prompt (✕: cut off)", model=name))
     return (
         f'<table style="{THEME};border-collapse:collapse;font-size:85%;line-height:1.5">'
         f'<caption style="{THEME};text-align:left">{caption}</caption>'
-        f'<thead><tr><th scope="col">token</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<thead><tr><th scope="col">{token}</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
     )
 
 
@@ -168,7 +172,8 @@ class _Playground:
 
     def container(self) -> VBox:
         """Everything, laid out."""
-        generate, stop = Button(description="Generate", button_style="primary"), Button(description="Stop")
+        generate = Button(description=translate("Generate"), button_style="primary")
+        stop = Button(description=translate("Stop"))
         generate.on_click(self.on_generate)
         stop.on_click(self.on_stop)
         prompt, *numbers = self.controls.values()
@@ -182,7 +187,7 @@ class _Playground:
         return {name: control.value for name, control in self.controls.items() if name not in without}
 
     def tell(self, sentence: str) -> None:
-        self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+        self.status.value = f'<span role="status"{html_direction()} style="{THEME}">{html.escape(sentence)}</span>'
 
     def write(self, name: str, text: str, busy: bool = False) -> None:
         # aria-busy: a screen reader waits for the end, and does not read the text anew with each word.
@@ -199,7 +204,7 @@ class _Playground:
                     steps = sampling_steps(model, self.tokenizer, **self.values("max_new_tokens", "seed"))
                     self.bars[name].value = bars(name, steps)
                 except ValueError as error:  # a prompt that is not finished yet, or too long
-                    self.bars[name].value = f'<p style="{THEME}">{html.escape(str(error))}</p>'
+                    self.bars[name].value = f'<p{html_direction()} style="{THEME}">{html.escape(str(error))}</p>'
 
     def on_stop(self, _button: Any = None) -> None:
         self.stop.set()
@@ -215,7 +220,7 @@ class _Playground:
             if stop is not self.stop:
                 return
             try:
-                self.tell("Generating")
+                self.tell(translate("Generating"))
                 for name in self.models:
                     self.write(name, "")
                 for name, model in self.models.items():
@@ -223,7 +228,7 @@ class _Playground:
                         show = partial(self.write, name, busy=True)
                         text = stream_text(model, self.tokenizer, on_text=show, stop=stop, **values)
                         self.write(name, text)
-                self.tell("Stopped" if stop.is_set() else "Done")
+                self.tell(translate("Stopped") if stop.is_set() else translate("Done"))
             except ValueError as error:
                 self.tell(str(error))
             except Exception as error:

@@ -9,7 +9,8 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 from tokenizers import Tokenizer
 
-from clmkit.eli5 import Rows
+from clmkit.eli5 import Rows, no_column
+from clmkit.messages import translate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,9 +54,18 @@ def tokenize(
     _check_text_column(dataset, text_column)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
+        raise ValueError(
+            translate(
+                "{tokenizer} has no `tokenizers` backend: load it by AutoTokenizer", tokenizer=type(tokenizer).__name__
+            )
+        )
     if append_eos and tokenizer.eos_token_id is None:
-        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
+        raise ValueError(
+            translate(
+                "{tokenizer} has no eos_token to append: set one, or pass append_eos=False",
+                tokenizer=type(tokenizer).__name__,
+            )
+        )
     # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
     arguments = {"tokenizer_json": _plain_json(backend), "eos_id": tokenizer.eos_token_id if append_eos else None}
     how: dict[str, Any] = {"batched": True, "fn_kwargs": arguments, "remove_columns": [text_column]}
@@ -69,10 +79,12 @@ def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> 
     """Raise a ValueError unless the column is there and holds text, as far as a stream tells."""
     names = dataset.column_names or list(next(iter(dataset), {}))
     if text_column not in names:
-        raise ValueError(f"no column {text_column!r}: there are {', '.join(map(repr, names))}")
+        raise ValueError(no_column(text_column, names))
     feature = (dataset.features or {}).get(text_column)
     if feature is not None and getattr(feature, "dtype", None) not in ("string", "large_string"):
-        raise ValueError(f"column {text_column!r} holds {feature}, not text")
+        raise ValueError(
+            translate("column {column!r} holds {feature}, not text", column=text_column, feature=str(feature))
+        )
 
 
 def _plain_json(backend: Tokenizer) -> str:
@@ -92,7 +104,11 @@ def _tokenizer_from(tokenizer_json: str) -> Tokenizer:
 
 def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) -> pa.Table:
     if table.column(0).null_count:
-        raise ValueError(f"{table.column(0).null_count} texts are null: remove those rows (join_answers names them)")
+        raise ValueError(
+            translate(
+                "{count} texts are null: remove those rows (join_answers names them)", count=table.column(0).null_count
+            )
+        )
     flat, lengths = array("i"), []  # the fastest way from Python's lists to int32
     for encoding in _tokenizer_from(tokenizer_json).encode_batch_fast(table.column(0).to_pylist()):
         ids = encoding.ids if eos_id is None else [*encoding.ids, eos_id]

@@ -67,9 +67,13 @@ def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
     path = Path(path)
     if path.is_dir():
-        raise FileNotFoundError(f"{str(path)!r} is a folder: name one data file in it")
+        raise FileNotFoundError(translate("{path!r} is a folder: name one data file in it", path=str(path)))
     if not path.is_file():
-        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
+        raise FileNotFoundError(
+            translate(
+                "data file {path!r} is not there; the working folder is {folder}", path=str(path), folder=Path.cwd()
+            )
+        )
     return path
 
 
@@ -101,7 +105,9 @@ def choose_track(
     """
     for label, value in (("rows", rows), ("epochs", epochs)):
         if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(f"{label} must be a whole number of 1 or more, not {value!r}")
+            raise ValueError(
+                translate("{name} must be a whole number of 1 or more, not {value!r}", name=label, value=value)
+            )
     if data is not None:
         check_data_file(data)
     name, reason = _decide(name, own_data=data is not None)
@@ -134,7 +140,9 @@ def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
     if name is None and os.environ.get("CLMKIT_TRACK"):
         name, reason = os.environ["CLMKIT_TRACK"], translate("CLMKIT_TRACK says so")
     if name not in (None, "quick", "full"):
-        raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
+        raise ValueError(
+            translate("unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)", name=name)
+        )
     if name == "quick":
         return name, reason
     if name == "full":
@@ -146,8 +154,11 @@ def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
                     "{reason} (from what was downloaded before: {error})", reason=reason, error=error
                 )
             raise ConnectionError(
-                f"the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
-                "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
+                translate(
+                    "the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
+                    "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick",
+                    error=error,
+                )
             ) from error
         return name, reason
     if not has_gpu():

@@ -6,6 +6,7 @@ from pathlib import Path
 from huggingface_hub import CommitInfo, HfApi
 
 from clmkit.hub_client import HUB_ERRORS, explain, hub_step
+from clmkit.messages import translate
 
 # What it takes to resume, which is larger than the model and of use to no one else, and texts, which are not ours.
 NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet"]
@@ -59,11 +60,13 @@ class Uploads:
         if self.last_job is None:
             return
         if self.busy:
-            print(f"Waiting for the upload to {self.repo_id}")
+            print(translate("Waiting for the upload to {name}", name=self.repo_id))
         try:
             self.last_job.result()
         except HUB_ERRORS as error:
-            print(f"While training, {explain(error, f'uploading to {self.repo_id}', _remedy(self.folder))}")
+            step = translate("uploading to {name}", name=self.repo_id)
+            problem = str(explain(error, step, _remedy(self.folder)))
+            print(translate("While training, {problem}", problem=problem))
             self.step = None
         self.last_job = None
 
@@ -89,11 +92,13 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
     """
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
+        raise FileNotFoundError(
+            translate("there is no model.safetensors in {folder}: save the model there first", folder=folder.as_posix())
+        )
     api = HfApi(token=token)
     repo_id = _create_repo(api, name or folder.absolute().name)
-    print(f"Uploading to {repo_id}")
-    with hub_step(f"uploading to {repo_id}", _remedy(folder)):
+    print(translate("Uploading to {name}", name=repo_id))
+    with hub_step(translate("uploading to {name}", name=repo_id), _remedy(folder)):
         api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
@@ -104,10 +109,10 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
 
 
 def _create_repo(api: HfApi, name: str) -> str:
-    remedy = "Run this again with a token that may write; everything else works without"
-    with hub_step(f"making the repository {name}", remedy):
+    remedy = translate("Run this again with a token that may write; everything else works without")
+    with hub_step(translate("making the repository {name}", name=name), remedy):
         return str(api.create_repo(name, exist_ok=True).repo_id)
 
 
 def _remedy(folder: Path) -> str:
-    return f"The model is safe in {folder.as_posix()}; to upload it: push_model({folder.as_posix()!r})"
+    return translate("The model is safe in {folder}; to upload it: push_model({folder!r})", folder=folder.as_posix())

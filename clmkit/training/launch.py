@@ -5,6 +5,8 @@ import os
 import socket
 import sys
 
+from clmkit.messages import translate
+
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -26,26 +28,32 @@ def prepare_launch() -> int:
     torch = importlib.import_module("torch")
     if torch.get_num_threads() > 1:
         raise RuntimeError(
-            f"PyTorch was imported with {torch.get_num_threads()} threads before, and copies of this kernel could wait "
-            "for them for ever. Restart the kernel and run the notebook from its first cell."
+            translate(
+                "PyTorch was imported with {threads} threads before, and copies of this kernel could wait for them for "
+                "ever. Restart the kernel and run the notebook from its first cell.",
+                threads=torch.get_num_threads(),
+            )
         )
     processes, reason = _choose(torch.cuda.device_count())
-    print(f"{processes} process{'es' if processes > 1 else ''}: {reason}")
+    if processes == 1:
+        print(translate("1 process: {reason}", reason=reason))
+    else:
+        print(translate("{processes} processes: {reason}", processes=processes, reason=reason))
     return processes
 
 
 def _choose(gpus: int) -> tuple[int, str]:
     if gpus == 1:
-        return 1, "there is one GPU"
+        return 1, translate("there is one GPU")
     if not hasattr(os, "fork"):
-        return 1, "this system cannot copy a running kernel, as notebook_launcher would"
+        return 1, translate("this system cannot copy a running kernel, as notebook_launcher would")
     if gpus:
-        return 2, f"each has one of the {gpus} GPUs"
+        return 2, translate("each has one of the {gpus} GPUs", gpus=gpus)
     if sys.platform == "darwin":
-        return 1, "macOS's own libraries do not survive the copying of a kernel"
+        return 1, translate("macOS's own libraries do not survive the copying of a kernel")
     if "google.colab" in sys.modules:
-        return 1, "notebook_launcher starts no more in Colab without GPUs"
-    return 2, "no GPU here, so they share the CPU"
+        return 1, translate("notebook_launcher starts no more in Colab without GPUs")
+    return 2, translate("no GPU here, so they share the CPU")
 
 
 def find_port() -> int:

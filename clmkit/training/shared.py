@@ -14,6 +14,7 @@ from clmkit.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.eli5 import join_answers, load_eli5, split_rows
 from clmkit.hub import user_name
 from clmkit.hub_client import get_token
+from clmkit.messages import translate
 from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
 
@@ -47,7 +48,11 @@ def check_output_dir(folder: str | Path) -> Path:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(
-            f"the output folder {str(folder)!r} can't be written ({error.strerror}): choose another output_dir"
+            translate(
+                "the output folder {folder!r} can't be written ({problem}): choose another output_dir",
+                folder=str(folder),
+                problem=error.strerror,
+            )
         ) from error
     return folder
 
@@ -138,11 +143,17 @@ def find_or_train(track: Track, framework: Framework, train: Callable[[Path], No
     """
     folder = model_folder(track, framework)
     if is_model(folder):
-        print(f"Using the tuned model that is in {folder.as_posix()}")
+        print(translate("Using the tuned model that is in {folder}", folder=folder.as_posix()))
         return folder
     if track.name == "full" and (shared := _find_shared(track)):
         return shared
-    print(f"No tuned model in {folder.as_posix()} yet: training it now, as {TRAINED_BY[framework]} does")
+    print(
+        translate(
+            "No tuned model in {folder} yet: training it now, as {notebook} does",
+            folder=folder.as_posix(),
+            notebook=TRAINED_BY[framework],
+        )
+    )
     train(folder)
     return folder
 
@@ -155,10 +166,16 @@ def _find_shared(track: Track) -> Path | None:
         repo_id = f"{user_name()}/{Path(track.output_dir).name}"
         folder = download(repo_id, MODEL_FILES, required=["README.md", *NEEDED_FILES])
     except OSError as error:
-        print(f"No shared model: {error}")
+        print(translate("No shared model: {problem}", problem=str(error)))
         return None
     if ModelCard.load(folder / "README.md").data.get("base_model") != track.model:
-        print(f"Not using {repo_id} on the Hub: its card does not say that it was tuned from {track.model}")
+        print(
+            translate(
+                "Not using {name} on the Hub: its card does not say that it was tuned from {model}",
+                name=repo_id,
+                model=track.model,
+            )
+        )
         return None
-    print(f"Using the tuned model {repo_id} on the Hub, commit {folder.name}")
+    print(translate("Using the tuned model {name} on the Hub, commit {commit}", name=repo_id, commit=folder.name))
     return folder

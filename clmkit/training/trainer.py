@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from clmkit.download import download_model
+from clmkit.messages import translate
 from clmkit.tracks import Track
 from clmkit.training import shared
 from clmkit.training.hub_upload import Uploads
@@ -228,7 +229,13 @@ def build_trainer(
     block_size = len(blocks["test"][0]["input_ids"])
     context = model.config.max_position_embeddings
     if block_size > context:
-        raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
+        raise ValueError(
+            translate(
+                "blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter",
+                block_size=block_size,
+                context=context,
+            )
+        )
     args = TrainingArguments(**{**course_arguments(track, model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()

@@ -63,7 +63,7 @@ def messages_of_clmkit() -> list[str]:
                 parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
                 texts.append("".join(map(str, parts)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.append(node.value)
+                texts.append(re.sub(r"\{[^{}]*\}", "...", node.value))  # what clmkit.messages.translate puts in
     return texts
 
 

@@ -82,6 +82,17 @@ def test_tokens_are_shown_as_html_and_as_text(tokenizer: PreTrainedTokenizerBase
     assert f":{tokenizer.eos_token_id}*" in shown[1]["text/plain"]
 
 
+def test_in_arabic_the_summary_runs_from_right_to_left(
+    tokenizer: PreTrainedTokenizerBase, shown: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    show_tokens(tokenizer, "the sky")
+    page = shown[0]["text/html"]
+    assert '<p dir="rtl">' in page
+    assert "الحروف: " in page
+    assert "characters" not in page
+
+
 @pytest.mark.usefixtures("_nobody_there")
 def test_where_nobody_is_there_it_is_shown_once_without_controls(
     tokenizer: PreTrainedTokenizerBase, shown: list[Any]

@@ -14,10 +14,12 @@ from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokeni
 
 from clmkit import playground, plots
 from clmkit.generation import generate_text, sampling_steps
+from clmkit.messages import translate
 from clmkit.playground import bars, open_playground, stream_text
 from clmkit.tracks import BUNDLED
 
 PROMPT = "The sky is blue because"
+BUTTONS = "Generate", "Stop"
 
 
 class Opened:
@@ -125,8 +127,23 @@ def test_every_control_has_its_name_and_room_for_it(opened: Opened) -> None:
     for name in ("Prompt", *opened.values()):
         assert float(opened[name].style.description_width.removesuffix("em")) >= len(name) / 2
     assert opened["Prompt"].value == PROMPT
-    assert [one.description for one in opened.widgets if isinstance(one, Button)] == ["Generate", "Stop"]
+    assert [one.description for one in opened.widgets if isinstance(one, Button)] == list(BUTTONS)
     assert all('dir="auto"' in panel.value for panel in opened.panels())
+
+
+def test_in_arabic_what_is_no_name_of_an_argument_is_arabic(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    opened: Opened = request.getfixturevalue("opened")
+    assert opened["temperature"].value == 0.8
+    assert [one.description for one in opened.widgets if isinstance(one, Button)] == list(map(translate, BUTTONS))
+    assert "توليد" in translate(BUTTONS[0])
+    opened[translate("Prompt")].value = " "
+    opened[translate(BUTTONS[0])].click()
+    wait()
+    assert "الموجّه" in opened.status()
+    assert sum('dir="rtl"' in str(getattr(one, "value", "")) for one in opened.widgets) == 3
 
 
 def test_generate_writes_with_each_model_what_generate_text_gives(
