@@ -72,6 +72,39 @@ def translation(page: Path, language: str) -> Path:
     return page if language == SOURCE else page.with_suffix(f".{language}{page.suffix}")
 
 
+def page_links(page: Path, language: str) -> str:
+    """The line that links a page of the project with its translations.
+
+    Args:
+        page: The English file.
+        language: The language of the page on which the line stands.
+    """
+    there = [code for code in languages() if translation(page, code).exists()]
+    entries = [
+        own_name(code) if code == language else f"[{own_name(code)}]({translation(page, code).name})" for code in there
+    ]
+    return " · ".join(entries)
+
+
+def prepare_page(page: Path, language: str) -> str:
+    """The Markdown of a page of the project as the site takes it.
+
+    The links to its translations and the marks of direction are left out, of which the site has its own, and links to
+    notebooks lead to those of the language, which lie beside the page.
+
+    Args:
+        page: The English file.
+        language: The language to read it in.
+    """
+    text = translation(page, language).read_text(encoding="utf-8")
+    links = page_links(page, language)
+    text = "\n\n".join(part for part in text.split("\n\n") if part != links)
+    if language == SOURCE:
+        return text
+    text = translate.without_direction(text.strip()).replace(f"](notebooks/{language}/", "](notebooks/")
+    return lead_to_english(text, page.relative_to(ROOT).with_suffix("").as_posix(), language)
+
+
 def twin(page: str, language: str, other: str) -> str:
     """The link from a page to the same page in another language, or to that language's first page."""
     in_both = not page.startswith("api/") and page != "genindex"
@@ -172,8 +205,7 @@ def lay_out(language: str, source: Path) -> None:
         path = translation(ROOT / f"{page}.md", language)
         if path.exists():
             (source / page).parent.mkdir(parents=True, exist_ok=True)
-            text = path.read_text(encoding="utf-8").replace(f"notebooks/{language}/", "notebooks/")
-            text = lead_to_english(text, page, language) if language != SOURCE else text
+            text = prepare_page(ROOT / f"{page}.md", language)
             (source / f"{page}.md").write_text(text, encoding="utf-8")
             copy_linked_files(text, page, source)
     if language == SOURCE:

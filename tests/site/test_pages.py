@@ -140,6 +140,16 @@ def test_the_first_pages_link_to_the_same(language: str) -> None:
     assert code[0] == code[1]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_of_the_project_comes_without_direction_and_with_links_that_lead_beside_it(language: str) -> None:
+    text = build.prepare_page(build.ROOT / "README.md", language)
+    assert text.startswith("# ")
+    assert "<div" not in text
+    assert build.page_links(build.ROOT / "README.md", language) not in text
+    assert "](notebooks/01_login.ipynb)" in text
+    assert f"{build.COLAB}{build.notebook_path('notebooks/01_login', language)})" in text
+
+
 def test_the_map_names_the_modules_that_the_cells_import(site: Path) -> None:
     rows = {row.a["href"]: row for row in parsed(site / "en" / "index.html").select("table tbody tr")}
     chunk = [link["href"] for link in rows["notebooks/05_chunk.html"].find_all("a")]
