@@ -122,9 +122,8 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
         name: Its file's name, without the suffix.
         language: The language of its prose.
 
-    Raises:
-        ValueError: If a cell shows two pictures with different texts; MyST-NB takes one for each cell.
     """
+    notebook.cells = [part for cell in notebook.cells for part in split_pictures(cell)]
     twins = translate.language_links(name, language, translate.languages())
     notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # which knows ! and %
     for cell in notebook.cells:
@@ -135,16 +134,31 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
                 prose = lead_to_english(prose.replace("](../../", "](../"), f"notebooks/{name}", language)
             cell.source = prose
         elif cell.cell_type == "code":
-            texts = {
-                options["alt"]
-                for output in cell.outputs
-                for options in output.get("metadata", {}).values()
-                if isinstance(options, dict) and "alt" in options
-            }
-            if len(texts) > 1:
-                raise ValueError(f"{name}: a cell shows {len(texts)} pictures; split it, or one has the other's text")
-            if texts:
-                cell.metadata["mystnb"] = {"image": {"alt": texts.pop()}}
+            for text in filter(None, map(picture_text, cell.outputs)):
+                cell.metadata["mystnb"] = {"image": {"alt": text}}
+
+
+def split_pictures(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """A cell for each picture that a cell shows, since MyST-NB takes one text for all of a cell's pictures.
+
+    All but the first have no code, and show what came out after the picture before.
+    """
+    groups: list[list[nbformat.NotebookNode]] = [[]]
+    for output in cell.get("outputs", []):
+        if picture_text(output) and any(map(picture_text, groups[-1])):
+            groups.append([])
+        groups[-1].append(output)
+    if len(groups) == 1:
+        return [cell]
+    more = [nbformat.v4.new_code_cell(metadata={"tags": ["remove-input"]}, outputs=group) for group in groups[1:]]
+    cell.outputs = groups[0]
+    return [cell, *more]
+
+
+def picture_text(output: nbformat.NotebookNode) -> str:
+    """The text that stands in for an output's picture; empty if it has none."""
+    options = [options for options in output.get("metadata", {}).values() if isinstance(options, dict)]
+    return str(next((option["alt"] for option in options if "alt" in option), ""))
 
 
 def lead_to_english(prose: str, page: str, language: str) -> str:

@@ -171,14 +171,17 @@ def test_the_reference_has_every_public_function_with_its_arguments_and_errors(s
     assert "ValueError" in chunk
 
 
-def test_a_notebook_with_two_pictures_in_a_cell_is_refused() -> None:
+def test_each_of_two_pictures_in_a_cell_keeps_its_text() -> None:
     pictures = [
         nbformat.v4.new_output("display_data", {"image/png": ""}, metadata={"image/png": {"alt": text}})
         for text in ("one", "another")
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("plot()", outputs=pictures)])
-    with pytest.raises(ValueError, match=r"x: a cell shows 2 pictures"):
-        build.prepare_notebook(notebook, "x")
+    build.prepare_notebook(notebook, "x")
+    first, second = notebook.cells
+    assert (first.source, first.outputs, first.metadata.mystnb.image.alt) == ("plot()", pictures[:1], "one")
+    assert (second.source, second.outputs, second.metadata.mystnb.image.alt) == ("", pictures[1:], "another")
+    assert "remove-input" in second.metadata.tags
 
 
 def test_a_language_without_a_first_page_is_refused(tmp_path: Path) -> None:
