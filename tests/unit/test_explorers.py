@@ -88,7 +88,7 @@ def test_in_arabic_the_summary_runs_from_right_to_left(
     monkeypatch.setenv("CLMKIT_LANG", "ar")
     show_tokens(tokenizer, "the sky")
     page = shown[0]["text/html"]
-    assert '<p dir="rtl">' in page
+    assert '<div dir="rtl">' in page
     assert "الحروف: " in page
     assert "characters" not in page
 
