@@ -1,7 +1,7 @@
 # The course's commands. `make help` lists them.
 PYTHON ?= python3
 KERAS ?= 1# KERAS=0 leaves the Keras kernel and its notebooks out
-JOBS ?= 2# so many tests at a time; each computes on one thread, since PyTorch's threads would wait for each other
+JOBS ?= 1# JOBS=2 runs two files of tests at a time, on one thread each, since PyTorch's threads would wait for each other
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/main.txt
@@ -57,7 +57,7 @@ test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy 
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "ruff would format the files above: make format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@OMP_NUM_THREADS=1 CLMKIT_KERAS=$(KERAS) $(PY) -m pytest -n $(JOBS) --dist loadfile
+	@CLMKIT_KERAS=$(KERAS) $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(PY) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 test-browser: setup ## only the tests in Chromium, of JupyterLab and of the site; screenshots go to build/screenshots/
 	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser tests/site
