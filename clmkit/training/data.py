@@ -3,7 +3,7 @@
 import glob
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ def _load(track: Track, options: RunOptions) -> Dataset:
     if files and len(files) > 1:
         return _load_files(files, options.rows)
     if files or track.data == HUB_DATA:
-        return load_eli5(track if not files else _with_data(track, files[0]))
+        return load_eli5(track if not files else replace(track, data=files[0]))
     commit = _commit(track.data, options.data_revision)
     step = translate("loading {name}", name=track.data)
     with hub_step(step, translate("What has arrived is kept: run this again")):
@@ -186,12 +186,6 @@ def _load(track: Track, options: RunOptions) -> Dataset:
     rows.info.description = f"{track.data}, commit {commit}, the first {len(rows):,} rows"
     print(translate("{rows:,} rows from {source}", rows=len(rows), source=track.data))
     return rows
-
-
-def _with_data(track: Track, file: str) -> Track:
-    from dataclasses import replace
-
-    return replace(track, data=file)
 
 
 def _load_files(files: list[str], rows: int | None) -> Dataset:
