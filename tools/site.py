@@ -141,7 +141,8 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
 def split_pictures(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """A cell for each picture that a cell shows, since MyST-NB takes one text for all of a cell's pictures.
 
-    All but the first have no code, and show what came out after the picture before.
+    All but the first show what came out after the picture before, and hide their code: MyST-NB passes over a cell that
+    has none.
     """
     groups: list[list[nbformat.NotebookNode]] = [[]]
     for output in cell.get("outputs", []):
@@ -150,7 +151,8 @@ def split_pictures(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
         groups[-1].append(output)
     if len(groups) == 1:
         return [cell]
-    more = [nbformat.v4.new_code_cell(metadata={"tags": ["remove-input"]}, outputs=group) for group in groups[1:]]
+    hidden = {"tags": ["remove-input"]}
+    more = [nbformat.v4.new_code_cell("pass", metadata=dict(hidden), outputs=group) for group in groups[1:]]
     cell.outputs = groups[0]
     return [cell, *more]
 

@@ -31,6 +31,7 @@ def free_port() -> int:
 def start(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1) -> "list[ForkServerProcess]":
     """Start a job in so many processes that find each other as torchrun's would; each writes into a log of its own."""
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(processes)}
+    address["OMP_NUM_THREADS"] = "1"
     started = []
     for rank in range(processes):
         environment = {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
