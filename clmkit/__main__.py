@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from clmkit.messages import translate
+
 # These read their words themselves, as they have some 150 options.
 TRAINING = {
     "train": "fine-tune a model, on one process or many; --help lists the options",
@@ -25,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what on this machine would keep the course from working")
     course = commands.add_parser("course", help="run every notebook in order and show what each one found")
-    course.add_argument("--notebooks", type=Path, default=Path("notebooks"), help="the folder to read them from")
+    course.add_argument("--notebooks", type=Path, help="the folder to read them from; by default notebooks")
     course.add_argument("--output", type=Path, default=Path("build/course"), help="the folder for executed copies")
     course.add_argument("--no-keras", action="store_true", help="leave out the notebooks of the Keras kernel")
     for command, text in TRAINING.items():
@@ -40,15 +42,15 @@ def main(arguments: list[str] | None = None) -> int:
         from clmkit.doctor import run_doctor
 
         return run_doctor()
-    from clmkit.course import format_table, run_course
+    from clmkit.course import format_table, notebook_folder, run_course
 
     try:
-        results = run_course(options.notebooks, options.output, keras=not options.no_keras)
+        results = run_course(options.notebooks or notebook_folder(), options.output, keras=not options.no_keras)
     except (RuntimeError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
     print("\n" + format_table(results))
-    print(f"\nOpen {options.output / 'index.html'} to read the executed notebooks.")
+    print("\n" + translate("Open {page} to read the executed notebooks.", page=options.output / "index.html"))
     return 0
 
 

@@ -14,11 +14,12 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from tqdm import tqdm
 from traitlets.config import Config
 
 from clmkit.kernels import KERAS_KERNEL
-from clmkit.messages import translate
+from clmkit.messages import ENGLISH, html_direction, language, translate
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars and no controls into its notebooks.
 HEADLESS = {
@@ -30,6 +31,11 @@ HEADLESS = {
 
 # Encrypts what passes between the runner and a kernel, which would otherwise print a warning that it is not.
 KERNEL = Config(KernelManager={"transport_encryption": "auto"}) if zmq.has("curve") else Config()
+
+
+def notebook_folder() -> Path:
+    """Where the notebooks are, from the course's folder, in the language of ``CLMKIT_LANG``."""
+    return Path("notebooks") if language() == ENGLISH else Path("notebooks", language())
 
 
 class NotebookResult(NamedTuple):
@@ -122,6 +128,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             raise RuntimeError(message) from error
         finally:
             seconds = time.perf_counter() - start
+            CoalesceStreamsPreprocessor().preprocess(notebook, {})  # what several processes print comes in pieces
             nbformat.write(notebook, output / path.name)
     page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     (output / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
@@ -148,28 +155,33 @@ def format_table(results: list[NotebookResult]) -> str:
 
 
 def _write_index(results: list[NotebookResult], output: Path) -> None:
+    title = translate("Causal language modeling: the course, executed")
+    file = translate("notebook")
+    titles = (translate("page"), translate("took"), translate("what it showed"), translate("file"))
+    head = "".join(f"<th>{name}</th>" for name in titles)
     rows = "\n".join(
         f'<tr><td><a href="{result.name}.html">{result.name}</a></td><td>{result.seconds:.0f} s</td>'
-        f'<td><pre>{html.escape(result.showed)}</pre></td><td><a href="{result.name}.ipynb">notebook</a></td></tr>'
+        f'<td dir="ltr"><pre>{html.escape(result.showed)}</pre></td>'
+        f'<td><a href="{result.name}.ipynb">{file}</a></td></tr>'
         for result in results
     )
     (output / "index.html").write_text(
         f"""<!doctype html>
-<html lang="en">
+<html lang="{language()}"{html_direction()}>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>Causal language modeling: the course, executed</title>
+<title>{title}</title>
 <style>
 body {{ font-family: sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff; }}
-td, th {{ text-align: left; vertical-align: top; padding: 0.5rem 1rem 0.5rem 0; border-bottom: 1px solid #ccc; }}
+td, th {{ text-align: start; vertical-align: top; padding: 0.5rem; border-bottom: 1px solid #ccc; }}
 pre {{ margin: 0; white-space: pre-wrap; }}
 </style>
 </head>
 <body>
-<h1>Causal language modeling: the course, executed</h1>
+<h1>{title}</h1>
 <table>
-<thead><tr><th>page</th><th>took</th><th>what it showed</th><th>file</th></tr></thead>
+<thead><tr>{head}</tr></thead>
 <tbody>
 {rows}
 </tbody>

@@ -88,15 +88,15 @@ def _packages() -> Finding:
                 )
             )
     if not wrong:
-        return Finding("ok", "Packages", translate("{count} as in {source}", count=checked, source=source))
+        return Finding("ok", translate("Packages"), translate("{count} as in {source}", count=checked, source=source))
     detail = translate(
         "against {source}: {wrong}: install {source} again (make setup)", source=source, wrong="; ".join(wrong)
     )
-    return Finding("FAIL" if missing else "note", "Packages", detail)
+    return Finding("FAIL" if missing else "note", translate("Packages"), detail)
 
 
 def _kernels() -> Iterator[Finding]:
-    what = f"Kernel {KERAS_KERNEL}"
+    python3, what = (translate("Kernel {name}", name=name) for name in ("python3", KERAS_KERNEL))
     frozen = translate(
         "frozen at transformers 4.52.4, which gets no security fixes: load only models that you trust, as safetensors; "
         "06c is the way on"
@@ -105,16 +105,16 @@ def _kernels() -> Iterator[Finding]:
         yield Finding("note", what, translate("this is its Python; {frozen}", frozen=frozen))
         return
     if not importlib.util.find_spec("jupyter_client"):
-        yield Finding("FAIL", "Kernel python3", translate("Jupyter is not installed: make setup"))
+        yield Finding("FAIL", python3, translate("Jupyter is not installed: make setup"))
         return
     from jupyter_client.kernelspec import KernelSpecManager
 
     manager = KernelSpecManager()
     specs = manager.find_kernel_specs()
     if "python3" in specs:
-        yield Finding("ok", "Kernel python3", translate("registered with Jupyter"))
+        yield Finding("ok", python3, translate("registered with Jupyter"))
     else:
-        yield Finding("FAIL", "Kernel python3", translate("not registered with Jupyter: make setup"))
+        yield Finding("FAIL", python3, translate("not registered with Jupyter: make setup"))
     if KERAS_KERNEL not in specs:
         yield Finding(
             "note", what, translate("not registered (make setup does it): 06b and 07b need it, nothing else does")
@@ -148,11 +148,11 @@ def _disk(track: str) -> Finding:
     needed = MIN_FREE_GB.get(track, MIN_FREE_GB["full"])
     if free >= needed:
         detail = translate("{free:.0f} GB; the {track} track needs {needed:g}", free=free, track=track, needed=needed)
-        return Finding("ok", "Free disk", detail)
+        return Finding("ok", translate("Free disk"), detail)
     detail = translate(
         "{free:.1f} GB, and the {track} track needs {needed:g}: make room", free=free, track=track, needed=needed
     )
-    return Finding("FAIL", "Free disk", detail)
+    return Finding("FAIL", translate("Free disk"), detail)
 
 
 def _bundled() -> Finding:
@@ -160,9 +160,11 @@ def _bundled() -> Finding:
     missing = [name for name in wanted if not (BUNDLED / name).is_file()]
     if missing:
         return Finding(
-            "FAIL", "Bundled files", translate("missing: {files}: install clmkit again", files=", ".join(missing))
+            "FAIL",
+            translate("Bundled files"),
+            translate("missing: {files}: install clmkit again", files=", ".join(missing)),
         )
-    return Finding("ok", "Bundled files", translate("sample and tiny GPT-2 are there"))
+    return Finding("ok", translate("Bundled files"), translate("sample and tiny GPT-2 are there"))
 
 
 def _hub(problem: str | None, track: str) -> Finding:
@@ -178,11 +180,11 @@ def _login(problem: str | None) -> Finding:
     from clmkit.hub import login_status
 
     if get_token() is None:
-        return Finding("note", "Login", translate("not logged in; only sharing needs it"))
+        return Finding("note", translate("Login"), translate("not logged in; only sharing needs it"))
     if problem:
         detail = translate("there is a token, which can't be checked while the Hub does not answer")
-        return Finding("note", "Login", detail)
-    return Finding("ok", "Login", login_status())
+        return Finding("note", translate("Login"), detail)
+    return Finding("ok", translate("Login"), login_status())
 
 
 def run_doctor() -> int:

@@ -371,7 +371,7 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         remove_columns=dataset.column_names,
         features=Features({"text": Value("string")}),
         num_proc=num_proc,
-        desc="Join answers",
+        desc=translate("Join answers"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import bidirectional
 
 from IPython.display import display
-from ipywidgets import BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
+from ipywidgets import HTML, BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
 
 from clmkit.messages import html_direction, translate
 from clmkit.plots import plot_blocks
@@ -35,6 +35,12 @@ def somebody_is_there() -> bool:
     return os.environ.get("CLMKIT_WIDGETS") != "0"
 
 
+def own_direction() -> HTML:
+    """An invisible widget that lets each line typed in a notebook run in its own direction, as Arabic does."""
+    style = ".widget-textarea textarea { unicode-bidi: plaintext; text-align: start }"
+    return HTML(f"<style>{style}</style>", layout=Layout(display="none"))
+
+
 def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
     """Show controls, and what a function displays for their values, anew whenever one is changed.
 
@@ -46,7 +52,7 @@ def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
         controls: ipywidgets with a value.
     """
     if somebody_is_there():
-        display(VBox([*controls.values(), interactive_output(draw, controls)]))
+        display(VBox([own_direction(), *controls.values(), interactive_output(draw, controls)]))
     else:
         draw(**{name: control.value for name, control in controls.items()})
 

@@ -20,7 +20,7 @@ RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
 LINE_LENGTH = 100  # with the marks; fits into JupyterLab on a laptop
-CODE = re.compile(r"\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)،؛])|\"[^\"]*\"")
+CODE = re.compile(r"`[^`]*`|--\w[\w-]*|\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)،؛])|\"[^\"]*\"")
 
 
 def languages() -> list[str]:

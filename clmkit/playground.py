@@ -29,7 +29,7 @@ from transformers import (
     TextStreamer,
 )
 
-from clmkit.explorers import somebody_is_there
+from clmkit.explorers import own_direction, somebody_is_there
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
 from clmkit.messages import html_direction, translate
 from clmkit.plots import BLUE, plot_next_tokens
@@ -179,7 +179,8 @@ class _Playground:
         prompt, *numbers = self.controls.values()
         wrap, column = Layout(flex_flow="row wrap"), Layout(flex="1 1 26em", min_width="0", margin="0 1em 0 0")
         columns = [VBox([self.texts[name], self.bars[name]], layout=column) for name in self.models]
-        box = VBox([prompt, Box(numbers, layout=wrap), HBox([generate, stop, self.status]), Box(columns, layout=wrap)])
+        numbers_box, buttons = Box(numbers, layout=wrap), HBox([generate, stop, self.status])
+        box = VBox([own_direction(), prompt, numbers_box, buttons, Box(columns, layout=wrap)])
         box.add_class("clmkit-playground")
         return box
 

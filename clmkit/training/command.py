@@ -14,6 +14,7 @@ import yaml
 from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import HfArgumentParser, TrainingArguments
 
+from clmkit.messages import translate
 from clmkit.training.guard import TERMINATED
 from clmkit.training.options import RunOptions
 from clmkit.training.trainer import COURSE_ARGUMENTS
@@ -149,14 +150,15 @@ def _words_of_file(name: str) -> list[str]:
     """The options of a file as words of the command line, which gives each its type."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml", ".json"):
-        raise ValueError(f"{name!r} is neither an option nor a .yaml or .json file of options")
+        raise ValueError(translate("{name!r} is neither an option nor a .yaml or .json file of options", name=name))
     text = path.read_text(encoding="utf-8")
     try:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{name}: malformed: {' '.join(str(error).split())}") from error
+        problem = " ".join(str(error).split())
+        raise ValueError(translate("{name}: malformed: {problem}", name=name, problem=problem)) from error
     if not isinstance(values, dict):
-        raise ValueError(f"{name}: must hold options and their values, such as `rows: 1000`")
+        raise ValueError(translate("{name}: must hold options and their values, such as `rows: 1000`", name=name))
     words = []
     for option, value in values.items():
         if value is not None:

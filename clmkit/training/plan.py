@@ -1,27 +1,32 @@
 """Say what a run will do before it does it."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Trainer
 
+from clmkit.eli5 import SPLIT_SEED
+from clmkit.messages import translate
 from clmkit.tracks import Track
 from clmkit.training.data import Prepared
 from clmkit.training.model_card import base_model
 from clmkit.training.record import device_name
+from clmkit.training.streams import BlockStream
 from clmkit.training.trainer import collate_blocks
 
 PROBE_STEPS = 2
 
 
-def print_plan(track: Track, prepared: Prepared, trainer: Trainer, done: int) -> None:
+def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, held_out: float, done: int) -> None:
     """Print rows, blocks, steps, tokens, and about how long it will take.
 
     Args:
         track: What is trained, and on what.
         prepared: The blocks.
         trainer: Ready to train.
+        held_out: The share of rows to test on.
         done: How many steps an earlier call has done.
     """
     args = trainer.args
@@ -29,33 +34,61 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, done: int) ->
     epochs, per_epoch, *_, steps = trainer.set_initial_training_values(args, trainer.get_train_dataloader())
     blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     size = len(prepared.test[0]["input_ids"])
-    share = f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}"
-    facts = {
-        "Model": f"{base_model(track)}, {model.num_parameters():,} parameters",
-        "Data": prepared.facts["data"],
-        "Rows": "streamed" if prepared.rows is None else f"{prepared.rows:,}; {prepared.facts['split']}",
-        "Blocks": f"{prepared.facts['blocks']}, {size} tokens each",
-        "Steps": f"{steps:,}" + ("" if prepared.rows is None else f", {per_epoch:,} an epoch"),
-        "Step": f"{blocks:,} blocks: processes x blocks each x steps accumulated = {share}",
-        "Tokens": f"{steps * blocks * size:,}",
-        "Time": _expected_time(trainer, prepared, steps - done, blocks // args.world_size, epochs),
-    }
-    for name, value in facts.items():
-        print(f"{name + ':':8}{value}")
+    name = Path(track.model).name if Path(track.model).is_dir() else base_model(track)
+    print(translate("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
+    print(translate("Data:   {source}", source=prepared.facts["data"]))
+    _print_amounts(prepared, held_out, size, steps, per_epoch)
+    print(
+        translate(
+            "Step:   {blocks:,} blocks: processes x blocks each x steps accumulated = {product}",
+            blocks=blocks,
+            product=f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}",
+        )
+    )
+    print(translate("Tokens: {tokens:,}", tokens=steps * blocks * size))
+    print(_expected_time(trainer, prepared, steps - done, blocks // args.world_size, epochs))
+
+
+def _print_amounts(prepared: Prepared, held_out: float, size: int, steps: int, per_epoch: int) -> None:
+    test = len(prepared.test)
+    if isinstance(prepared.train, BlockStream):
+        print(translate("Rows:   streamed; {held_out:.3g} of them held out by a checksum", held_out=held_out))
+        print(translate("Blocks: streamed to train on, {test:,} to test on, {size} tokens each", test=test, size=size))
+        print(translate("Steps:  {steps:,}", steps=steps))
+        return
+    print(
+        translate(
+            "Rows:   {rows:,}; {held_out:.3g} of them held out before packing, seed {seed}",
+            rows=prepared.rows,
+            held_out=held_out,
+            seed=SPLIT_SEED,
+        )
+    )
+    print(
+        translate(
+            "Blocks: {train:,} to train on, {test:,} to test on, {size} tokens each",
+            train=len(prepared.train),
+            test=test,
+            size=size,
+        )
+    )
+    print(translate("Steps:  {steps:,}, {per_epoch:,} an epoch", steps=steps, per_epoch=per_epoch))
 
 
 def _expected_time(trainer: Trainer, prepared: Prepared, steps: int, blocks: int, epochs: int) -> str:
     where = device_name(trainer.args.device)
     if trainer.is_fsdp_enabled:  # before it is sharded, the model may not fit
-        return f"not known before it begins, on {where}"
+        return translate("Time:   not known before it begins, on {where}", where=where)
     seconds = _seconds_per_block(trainer, prepared)
     evaluations = epochs if trainer.args.eval_strategy == "epoch" else 0
-    tested = (
-        (evaluations + 1) * len(prepared.test) / trainer.args.world_size / 3
-    )  # no backward pass, a third of the work
-    total = seconds * (steps * blocks + tested)
-    size = len(prepared.test[0]["input_ids"])
-    return f"about {_duration(total)}, at {size / seconds:,.0f} tokens/s a process in a probe, on {where}"
+    # No backward pass: a third of the work.
+    tested = (evaluations + 1) * len(prepared.test) / trainer.args.world_size / 3
+    return translate(
+        "Time:   about {time}, at {speed:,.0f} tokens/s a process in a probe, on {where}",
+        time=_duration(seconds * (steps * blocks + tested)),
+        speed=len(prepared.test[0]["input_ids"]) / seconds,
+        where=where,
+    )
 
 
 def _seconds_per_block(trainer: Trainer, prepared: Prepared) -> float:
@@ -86,5 +119,7 @@ def _now(kind: str) -> float:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+        return translate("{seconds:.0f} s", seconds=seconds)
+    if seconds < 5400:
+        return translate("{minutes:.0f} minutes", minutes=seconds / 60)
+    return translate("{hours:.1f} hours", hours=seconds / 3600)

@@ -73,6 +73,7 @@ def describe_run(
         "arguments": {name: _plain(value) for name, value in values.items() if name != "output_dir"},
         "processes": args.world_size,
         "device": device,
+        "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in LIBRARIES}},
     }
 
@@ -141,7 +142,5 @@ def _plain(value: Any) -> Any:
 
 
 def device_name(device: torch.device) -> str:
-    """What computes, in words."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{device.type}, {torch.get_num_threads()} threads"
+    """What computes: the GPU's name, or ``cpu``."""
+    return str(torch.cuda.get_device_name(device)) if device.type == "cuda" else device.type

@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,10 +26,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 from clmkit.download import download_model
 from clmkit.evaluation import Score
 from clmkit.generation import generate_texts
-from clmkit.hub_client import is_disk_full
+from clmkit.messages import translate
 from clmkit.tracks import Track, has_gpu
 from clmkit.training.checkpoints import last_whole, step_of
 from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream, read_held_out
+from clmkit.training.failures import one_sentence
 from clmkit.training.guard import STREAM_STATE, Guard
 from clmkit.training.hub_upload import push_model
 from clmkit.training.model_card import write_card
@@ -136,19 +137,24 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
     join_processes(cpu=arguments["use_cpu"], **talk)
     with one_voice() as first:
         job = _set_up(options, arguments, first)
-        with job.guard.watch(), _one_sentence(job.guard):
+        with job.guard.watch(), one_sentence(job.guard):
             trainer = _build(job)
             record = _begin(job, trainer, first)
             if record["status"] == "finished":
                 return RunResult(job.folder, _score(record["after"]))
             _train(job, trainer)
             if job.guard.stopped:
-                step = trainer.state.global_step
-                print(f"Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there")
+                print(
+                    translate(
+                        "Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there",
+                        step=trainer.state.global_step,
+                    )
+                )
                 return RunResult(job.folder, None)
             result = _finish(job, trainer, record)
         if first and arguments.get("push_to_hub"):
-            print(f"Shared: {push_model(job.folder, arguments.get('hub_model_id'), arguments.get('hub_token'))}")
+            shared = push_model(job.folder, arguments.get("hub_model_id"), arguments.get("hub_token"))
+            print(translate("Shared: {address}", address=shared))
         return result
 
 
@@ -175,7 +181,7 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
         with state.local_main_process_first():
             test = _held_out(options, tokenizer, Path(folder), record["data"]["fingerprint"])
         score = score_together(model, test, batch_size)
-        print(f"Perplexity {score.perplexity:.2f} on {score.tokens:,} predictions in {len(test):,} blocks held out")
+        _print_score(score, len(test))
         return score
 
 
@@ -187,7 +193,7 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
         ValueError: As ``generate_texts``.
     """
     if not is_model(Path(folder)):
-        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+        raise FileNotFoundError(translate("there is no model in {folder!r}: train one there first", folder=str(folder)))
     model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
     return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)
 
@@ -195,8 +201,15 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
 def _finished_record(folder: str | Path) -> dict[str, Any]:
     record = read_record(folder)
     if record is None or record["status"] != "finished":
-        state = "no run" if record is None else "a run that is not finished"
-        raise FileNotFoundError(f"{str(folder)!r} holds {state}: `python -m clmkit train --output_dir {folder}`")
+        state = translate("no run") if record is None else translate("a run that is not finished")
+        raise FileNotFoundError(
+            translate(
+                "{folder!r} holds {state}: `python -m clmkit train --output_dir {path}`",
+                folder=str(folder),
+                state=state,
+                path=folder,
+            )
+        )
     return record
 
 
@@ -206,7 +219,13 @@ def _held_out(options: RunOptions, tokenizer: PreTrainedTokenizerBase, folder: P
     context = AutoConfig.from_pretrained(folder).max_position_embeddings
     prepared = prepare_rows(choose_run(options), options, tokenizer, context)
     if prepared.fingerprint != fingerprint:
-        raise ValueError(f"{prepared.facts['data']} is not what the model in {str(folder)!r} was trained and tested on")
+        raise ValueError(
+            translate(
+                "{data} is not what the model in {folder!r} was trained and tested on",
+                data=prepared.facts["data"],
+                folder=str(folder),
+            )
+        )
     return prepared.test
 
 
@@ -244,9 +263,9 @@ def _set_up(options: RunOptions, arguments: dict[str, Any], first: bool) -> _Job
 
 def _stream_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("max_steps", -1) < 1:
-        raise ValueError("nobody knows how long a stream is: say how many steps to train by --max_steps")
+        raise ValueError(translate("nobody knows how long a stream is: say how many steps to train by --max_steps"))
     if arguments.get("dataloader_num_workers"):
-        raise ValueError("a stream is read by the process that trains: leave --dataloader_num_workers at 0")
+        raise ValueError(translate("a stream is read by the process that trains: leave --dataloader_num_workers at 0"))
     return {**STREAM_ARGUMENTS, **arguments, "ignore_data_skip": True}
 
 
@@ -298,11 +317,18 @@ def _begin(job: _Job, trainer: Trainer, first: bool) -> dict[str, Any]:
         check_same_run(job.folder, job.earlier, record)
         record = job.earlier
     if record["status"] == "finished":
-        print(f"{job.folder.as_posix()} holds this run, finished: perplexity {record['after']['perplexity']:.2f}")
+        print(
+            translate(
+                "{folder} holds this run, finished: perplexity {perplexity:.2f}",
+                folder=job.folder.as_posix(),
+                perplexity=record["after"]["perplexity"],
+            )
+        )
         return record
     if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
-        print("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole")
-    print_plan(job.track, job.prepared, trainer, step_of(job.checkpoint) if job.checkpoint else 0)
+        print(translate("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole"))
+    done = step_of(job.checkpoint) if job.checkpoint else 0
+    print_plan(job.track, job.prepared, trainer, held_out=job.options.held_out, done=done)
     if not job.earlier:
         record["before"] = _measure_before(job, trainer)
         if first:
@@ -331,7 +357,7 @@ def _train(job: _Job, trainer: Trainer) -> None:
     """Train from the beginning or from the last whole checkpoint, unless that is the last one of all."""
     checkpoint = job.checkpoint
     if checkpoint:
-        print(f"Going on from {checkpoint.name}")
+        print(translate("Going on from {checkpoint}", checkpoint=checkpoint.name))
         if _is_complete(checkpoint):
             trainer.state = _state_of(checkpoint)
             return
@@ -362,9 +388,24 @@ def _finish(job: _Job, trainer: Trainer, record: dict[str, Any]) -> RunResult:
     after = score_together(model, job.prepared.test, trainer.args.eval_batch_size)
     if first:
         _write_results(job, trainer, record, after)
-        print(f"Perplexity {after.perplexity:.2f} on {after.tokens:,} predictions in the blocks held out")
-        print(f"The model, its card, its curve and {RECORD} are in {folder.as_posix()}")
+        _print_score(after, len(job.prepared.test))
+        print(
+            translate(
+                "The model, its card, its curve and {record} are in {folder}", record=RECORD, folder=folder.as_posix()
+            )
+        )
     return RunResult(folder, after)
+
+
+def _print_score(score: Score, blocks: int) -> None:
+    print(
+        translate(
+            "Perplexity {perplexity:.2f} on {tokens:,} predictions in {blocks:,} blocks held out",
+            perplexity=score.perplexity,
+            tokens=score.tokens,
+            blocks=blocks,
+        )
+    )
 
 
 def _write_results(job: _Job, trainer: Trainer, record: dict[str, Any], after: Score) -> None:
@@ -386,49 +427,3 @@ def _write_results(job: _Job, trainer: Trainer, record: dict[str, Any], after: S
 
 def _score(values: Mapping[str, float]) -> Score:
     return Score(values["summed_loss"], int(values["tokens"]))
-
-
-@contextmanager
-def _one_sentence(guard: Guard) -> Iterator[None]:
-    """Turn what stops a run into one sentence that says what to do, and what is left."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise MemoryError(_out_of_memory(guard)) from error
-    except FloatingPointError as error:
-        advice = "Lower --learning_rate, or raise --warmup_steps"
-        raise FloatingPointError(f"{error}. {advice}. {_what_is_left(guard)}") from error
-    except Exception as error:
-        if not guard.output_dir.is_dir():
-            raise FileNotFoundError(
-                f"the output folder {guard.output_dir.as_posix()} was removed while training, and all checkpoints "
-                "with it: run this again to begin anew"
-            ) from error
-        if "can't allocate memory" in str(error):  # what PyTorch raises on a CPU is a bare RuntimeError
-            raise MemoryError(_out_of_memory(guard)) from error
-        if guard.saving or is_disk_full(error):
-            raise OSError(_not_written(guard, error)) from error
-        raise
-
-
-def _out_of_memory(guard: Guard) -> str:
-    advice = (
-        "Halve --per_device_train_batch_size and double --gradient_accumulation_steps, or take a smaller block_size"
-    )
-    return f"out of memory. {advice}. {_what_is_left(guard)}"
-
-
-def _not_written(guard: Guard, error: BaseException) -> str:
-    """What to say of a failed write; the half that was written is removed, to make room."""
-    what = guard.output_dir.name
-    if guard.saving:
-        what = guard.saving.name
-        shutil.rmtree(guard.saving, ignore_errors=True)
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    free = shutil.disk_usage(guard.output_dir).free / 2**20
-    return f"{what} could not be written, with {free:,.0f} MiB free ({reason}). Make room. {_what_is_left(guard)}"
-
-
-def _what_is_left(guard: Guard) -> str:
-    whole = last_whole(guard.output_dir)
-    return f"{whole.name} is whole: the same call goes on from there" if whole else "There is no checkpoint yet"

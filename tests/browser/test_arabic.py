@@ -89,6 +89,8 @@ def test_typing_arabic_in_the_token_inspector(page: LabPage, tokenizer: PreTrain
     expect(cards).to_have_count(0)
     sentence = "لماذا السماء زرقاء؟"
     text.press_sequentially(sentence)
+    expect(text).to_have_css("unicode-bidi", "plaintext")  # so that Arabic begins at the right
+    expect(text).to_have_css("text-align", "start")
     tokens = split_tokens(tokenizer, sentence)
     expect(cards).to_have_text([token.text.replace(" ", "␣") for token in tokens])
     # Arabic is read from right to left, and so are its tokens.

@@ -12,6 +12,7 @@ import sys
 import tempfile
 
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
 from tests.notebooks import addresses
@@ -29,6 +30,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
             "language_info": {"name": "python"},
         }
     )
+    CoalesceStreamsPreprocessor().preprocess(notebook, {})  # what several processes print comes in pieces
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
 

@@ -101,7 +101,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     out = tmp_path / "out"
     assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token="hf_secret")) == 0
     printed = capsys.readouterr().out
-    for line in ("Rows:   60; 0.2 of the rows held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
+    for line in ("Rows:   60; 0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
     assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
     assert printed.index("Time:") < printed.index("'loss'")
@@ -213,7 +213,7 @@ def test_the_probe_leaves_no_trace(
     options = RunOptions(data=[str(documents)], model=str(noisy_model), block_size=16)
     how: dict[str, Any] = {"max_steps": 4, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
     train(options, **how, output_dir=str(tmp_path / "probed"))
-    monkeypatch.setattr(run_module, "print_plan", lambda *arguments: None)
+    monkeypatch.setattr(run_module, "print_plan", lambda *arguments, **named: None)
     train(options, **how, output_dir=str(tmp_path / "plain"))
     assert same_weights(tmp_path / "probed", tmp_path / "plain")
 

@@ -38,6 +38,29 @@ def test_notebooks_run_in_order_in_one_folder_and_leave_pages(tmp_path: Path) ->
     assert nbformat.read(source / "01_first.ipynb", as_version=4).cells[1].execution_count is None
 
 
+def test_arabic_notebooks_run_where_arabic_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notebooks" / "ar").mkdir(parents=True)
+    write_notebook(tmp_path / "notebooks" / "01_english.ipynb", "1 / 0")
+    write_notebook(tmp_path / "notebooks" / "ar" / "01_arabic.ipynb", "print('made it')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    assert main(["course", "--output", "build"]) == 0
+    assert "made it" in capsys.readouterr().out
+    index = (tmp_path / "build" / "index.html").read_text(encoding="utf-8")
+    assert '<html lang="ar" dir="rtl">' in index
+    assert "النمذجة اللغوية السببية" in index
+
+
+def test_what_several_processes_print_in_pieces_is_one_output(tmp_path: Path) -> None:
+    code = "import time\nfor part in ('one', ' and two'):\n    print(part, end='', flush=True)\n    time.sleep(1)"
+    write_notebook(tmp_path / "01.ipynb", code)
+    run_course(tmp_path, tmp_path / "build")
+    (output,) = nbformat.read(tmp_path / "build" / "01.ipynb", as_version=4).cells[1].outputs
+    assert output.text == "one and two"
+
+
 def test_no_keras_leaves_out_the_notebooks_of_that_kernel(tmp_path: Path) -> None:
     write_notebook(tmp_path / "01_main.ipynb", "print('on python3')")
     write_notebook(tmp_path / "02_keras.ipynb", "print('elsewhere')", kernel="clmkit-keras")

@@ -105,7 +105,7 @@ def test_where_nobody_is_there_it_is_shown_once_without_controls(
 def test_typing_shows_the_tokens_of_what_was_typed(tokenizer: PreTrainedTokenizerBase, shown: list[Any]) -> None:
     inspect_tokens(tokenizer, "the sky")
     (box,) = [one for one in shown if isinstance(one, VBox)]
-    box.children[0].value = "another text"
+    box.children[1].value = "another text"
     assert "12 characters" in shown[-1]["text/plain"]
 
 
@@ -117,7 +117,7 @@ def test_moving_the_block_size_draws_the_blocks_anew(
     total = sum(map(len, documents["input_ids"]))
     explore_blocks(documents, block_size=64)
     (box,) = [one for one in shown if isinstance(one, VBox)]
-    size, end_token = box.children[:2]
+    size, end_token = box.children[1:3]
     assert (size.description, end_token.description) == ("block_size", "end each document with eos_token")
     capsys.readouterr()
     size.value = 32

@@ -62,6 +62,14 @@ def test_arabic_marks_lines_values_and_code_with_their_directions(monkeypatch: p
     assert translate("no one translated {this}", this=1).translate(MARKS) == "no one translated 1"
 
 
+def test_options_and_commands_in_an_arabic_message_run_from_left_to_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    made = translate("nobody knows how long a stream is: say how many steps to train by --max_steps")
+    assert made.endswith(f"{LEFT_ISOLATE}--max_steps{POP}{POP}")
+    made = translate("{name}: must hold options and their values, such as `rows: 1000`", name="x.json")
+    assert f"{LEFT_ISOLATE}`rows: 1000`{POP}" in made
+
+
 def test_the_track_s_line_in_arabic_holds_code_to_copy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

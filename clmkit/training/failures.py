@@ -1,0 +1,85 @@
+"""What a run of training says when it cannot go on."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from clmkit.hub_client import is_disk_full
+from clmkit.messages import translate
+from clmkit.training.checkpoints import last_whole
+from clmkit.training.guard import Guard
+
+
+@contextmanager
+def one_sentence(guard: Guard) -> Iterator[None]:
+    """Turn what stops a run into one sentence that says what to do, and what is left.
+
+    Args:
+        guard: Of the run; it knows what was being saved.
+
+    Raises:
+        MemoryError: If memory ran out.
+        FloatingPointError: If the loss or the weights are no longer finite.
+        FileNotFoundError: If the output folder was removed.
+        OSError: If the disk is full, or a checkpoint could not be written.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise MemoryError(_out_of_memory(guard)) from error
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            translate(
+                "{problem}. Lower --learning_rate, or raise --warmup_steps. {left}",
+                problem=str(error),
+                left=_what_is_left(guard),
+            )
+        ) from error
+    except Exception as error:
+        if not guard.output_dir.is_dir():
+            raise FileNotFoundError(
+                translate(
+                    "the output folder {folder} was removed while training, and all checkpoints with it: run this "
+                    "again to begin anew",
+                    folder=guard.output_dir.as_posix(),
+                )
+            ) from error
+        if "can't allocate memory" in str(error):  # what PyTorch raises on a CPU is a bare RuntimeError
+            raise MemoryError(_out_of_memory(guard)) from error
+        if guard.saving or is_disk_full(error):
+            raise OSError(_not_written(guard, error)) from error
+        raise
+
+
+def _out_of_memory(guard: Guard) -> str:
+    return translate(
+        "out of memory. Halve --per_device_train_batch_size and double --gradient_accumulation_steps, or take a "
+        "smaller block_size. {left}",
+        left=_what_is_left(guard),
+    )
+
+
+def _not_written(guard: Guard, error: BaseException) -> str:
+    """What to say of a failed write; the half that was written is removed, to make room."""
+    what = guard.output_dir.name
+    if guard.saving:
+        what = guard.saving.name
+        shutil.rmtree(guard.saving, ignore_errors=True)
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    free = shutil.disk_usage(guard.output_dir).free / 2**20
+    return translate(
+        "{what} could not be written, with {free:,.0f} MiB free ({reason}). Make room. {left}",
+        what=what,
+        free=free,
+        reason=reason,
+        left=_what_is_left(guard),
+    )
+
+
+def _what_is_left(guard: Guard) -> str:
+    whole = last_whole(guard.output_dir)
+    if whole is None:
+        return translate("There is no checkpoint yet")
+    return translate("{checkpoint} is whole: the same call goes on from there", checkpoint=whole.name)
