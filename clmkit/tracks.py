@@ -212,7 +212,7 @@ def _duration(track: Track, own_data: bool) -> str:
             "Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed
         )
     if track.name == "quick":
-        return translate("No notebook takes much over a minute on a laptop.")
+        return translate("No notebook takes more than two minutes on a laptop.")
     minutes = (track.rows or 5000) * 0.8 * ELI5_TOKENS_PER_ROW * track.epochs / speed / 60
     return translate(
         "Training takes about {minutes:.0f} minutes on two CPU cores: fewer rows take less, choose_track(rows=200).",
