@@ -104,6 +104,7 @@ class Player:
     authors: str
     hurry: float
     token: str
+    allowance: float
     first: list[Outcome] = field(default_factory=list)
     again: Outcome | None = None
 
@@ -149,7 +150,7 @@ class Player:
 
 
 @contextmanager
-def play(row: Row, kernel: Kernel, folder: Path, hurry: float = 1) -> Iterator[Player]:
+def play(row: Row, kernel: Kernel, folder: Path, hurry: float = 1, allowance: float = 0) -> Iterator[Player]:
     """Play a row: what comes before, the fault, and the same code once more without it.
 
     Args:
@@ -157,13 +158,14 @@ def play(row: Row, kernel: Kernel, folder: Path, hurry: float = 1) -> Iterator[P
         kernel: Whose clients.
         folder: An empty one, for the Hub and the clients' home.
         hurry: What every wait of the clients is divided by; 1 measures what a learner would wait.
+        allowance: Seconds above the row's limit, for imports on a machine that others use too.
     """
     with StandInHub(folder) as hub:
         hub.add_token(ACCOUNT)
         tokens = {"": "", "wrong": WRONG_TOKEN}
         token = tokens[row.token] if row.token in tokens else hub.add_token(ACCOUNT, row.token)
         authors = "" if row.step == "log in" or "share" in row.step else serve_course(hub)
-        player = Player(row, kernel, hub, authors, hurry, token)
+        player = Player(row, kernel, hub, authors, hurry, token, allowance)
         player.prepare()
         player.run_under_the_fault()
         player.mend()
@@ -205,8 +207,8 @@ def the_clients_exception_is_the_cause(player: Player) -> None:
 
 
 def it_ends_in_time(player: Player) -> None:
-    slowest = max(outcome.seconds for outcome in player.first)
-    assert slowest <= player.row.limit, f"{slowest:.1f} s, more than {player.row.limit} s"
+    slowest, limit = max(outcome.seconds for outcome in player.first), player.row.limit + player.allowance
+    assert slowest <= limit, f"{slowest:.1f} s, more than {limit} s"
 
 
 def it_works_when_the_fault_is_over(player: Player) -> None:
