@@ -46,7 +46,7 @@ define install
 endef
 
 course: setup ## run every notebook in order; executed copies and an index.html go to build/course/ (KERAS=0: without the Keras kernel)
-	@$(PY) -m clmkit course $(if $(filter 0,$(KERAS)),--no-keras)
+	@$(PY) -m tools.course $(if $(filter 0,$(KERAS)),--no-keras)
 
 # The lock says which JupyterLab there is, so it need not ask the network whether there is a newer one.
 lab: setup ## open JupyterLab on the course
@@ -96,7 +96,7 @@ define compile
 endef
 
 tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or two on two cores)
-	@$(PY) -m clmkit.bundled.make_tiny_gpt2 --output build/tiny_gpt2
+	@$(PY) -m tools.tiny_gpt2 --output build/tiny_gpt2
 	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 
 clean: ## remove what the commands made, but for .venv and .venv-keras

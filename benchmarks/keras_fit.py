@@ -79,8 +79,8 @@ def prepare(model: str, folder: Path, blocks: int) -> tuple[str, str]:
     from datasets import Dataset
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, set_seed
 
+    from clmkit.chunking import prepare_blocks
     from clmkit.tracks import choose_track
-    from clmkit.training.shared import prepare_blocks
 
     saved = folder / f"{model}-blocks"
     if model == "tiny":

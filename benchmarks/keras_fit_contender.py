@@ -140,7 +140,7 @@ def trainer(job: Job, contender: Contender, blocks: Dataset) -> Clock:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
-    from clmkit.training.trainer import build_trainer
+    from clmkit.training.pytorch import build_trainer
 
     class Callback(TrainerCallback):
         # Every step is logged, and logged right after it, hence the loss is there when the step's end is noted.

@@ -23,7 +23,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
 from benchmarks.common import RESULTS, facts, format_table, medians, write_json
-from clmkit.course import HEADLESS, KERNEL
+from tools.course import HEADLESS, KERNEL
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 COMMANDS = {

@@ -26,7 +26,7 @@ def prepare(folder: Path, rows: int, times: int) -> Path:
     import pyarrow as pa
     from pyarrow import parquet
 
-    from clmkit.eli5 import load_local
+    from clmkit.files import load_local
     from clmkit.tracks import SAMPLE
 
     source = load_local(os.environ.get("CLMKIT_ELI5_JSON", SAMPLE), rows).with_format("arrow")

@@ -15,7 +15,7 @@ from datasets import Dataset, Features, List, Value, load_dataset
 from transformers import GPT2TokenizerFast
 
 from clmkit.chunking import chunk
-from clmkit.eli5 import join_answers
+from clmkit.texts import join_answers
 from clmkit.tokenization import count_tokens, tokenize
 from tests.guide import group_texts, preprocess_function
 

@@ -25,7 +25,7 @@ from transformers import (
 from benchmarks.common import peak_memory_mb
 from clmkit.evaluation import score
 from clmkit.tracks import BUNDLED, choose_track
-from clmkit.training.trainer import build_trainer, keep_freed_memory
+from clmkit.training.pytorch import build_trainer, keep_freed_memory
 
 BATCH_SIZE = 8  # the default of TrainingArguments, and so the guide's
 

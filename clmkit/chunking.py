@@ -1,31 +1,28 @@
-"""Cut token sequences of uneven length into blocks of equal length."""
+"""Cut token sequences of uneven length into blocks of equal length, and make batches of blocks."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, DatasetInfo, IterableDataset
 from datasets.fingerprint import Hasher
 
-from clmkit.eli5 import Rows
-from clmkit.messages import translate
-from clmkit.tokenization import INPUT_IDS, count_tokens
+from clmkit.eli5 import load_eli5
+from clmkit.texts import Rows, join_answers, split_rows
+from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
+from clmkit.tracks import Track
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
 
 def check_block_size(block_size: int, context: int | None = None) -> None:
     """Raise a ValueError unless ``block_size`` is a whole number from 1 to the model's context length."""
     if not isinstance(block_size, int) or isinstance(block_size, bool) or block_size < 1:
-        raise ValueError(
-            translate("{name} must be a whole number of 1 or more, not {value!r}", name="block_size", value=block_size)
-        )
+        raise ValueError(f"block_size must be a whole number of 1 or more, not {block_size!r}")
     if context is not None and block_size > context:
-        raise ValueError(
-            translate(
-                "block_size {block_size} is longer than the model's context of {context} tokens: lower it",
-                block_size=block_size,
-                context=context,
-            )
-        )
+        raise ValueError(f"block_size {block_size} is longer than the model's context of {context} tokens: lower it")
 
 
 def group_texts(examples: dict[str, list[list[int]]], block_size: int = 128) -> dict[str, list[list[int]]]:
@@ -82,13 +79,8 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     tokens = count_tokens(dataset)
     if tokens < block_size:
         raise ValueError(
-            translate(
-                "{rows:,} rows hold {tokens:,} tokens, which do not fill one block of {block_size}: "
-                "take more rows or a smaller block_size",
-                rows=len(dataset),
-                tokens=tokens,
-                block_size=block_size,
-            )
+            f"{len(dataset):,} rows hold {tokens:,} tokens, which do not fill one block of {block_size}: take "
+            "more rows or a smaller block_size"
         )
     column = dataset.with_format("arrow")[:].column("input_ids")
     blocks = _cut([rows.flatten() for rows in column.chunks], block_size)
@@ -112,13 +104,7 @@ def _cut_stream(dataset: IterableDataset, block_size: int) -> Iterator[dict[str,
         carry = flat[whole:]
         cut += whole
     if not cut:
-        raise ValueError(
-            translate(
-                "the stream holds {tokens:,} tokens, which do not fill one block of {block_size}",
-                tokens=len(carry),
-                block_size=block_size,
-            )
-        )
+        raise ValueError(f"the stream holds {len(carry):,} tokens, which do not fill one block of {block_size}")
 
 
 def _cut(pieces: list[Any], block_size: int) -> pa.ChunkedArray:
@@ -143,3 +129,25 @@ def _cut(pieces: list[Any], block_size: int) -> pa.ChunkedArray:
 def _as_blocks(flat: pa.Array, block_size: int) -> pa.ListArray:
     offsets = pa.array(range(0, len(flat) + 1, block_size), pa.int32())
     return pa.ListArray.from_arrays(offsets, flat)
+
+
+def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> "dict[str, torch.Tensor]":
+    """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
+
+    Args:
+        rows: Blocks, each with ``input_ids`` of the same length, and ``labels`` where they are others.
+
+    Returns:
+        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal unless the rows have labels: the model
+        shifts them, and an eos_token in them counts. The guide's collator would take it for padding and leave it out.
+    """
+    import torch
+
+    labels = [row.get("labels", row["input_ids"]) for row in rows]
+    return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "labels": torch.tensor(labels)}
+
+
+def prepare_blocks(track: Track, tokenizer: "PreTrainedTokenizerBase", block_size: int = 128) -> DatasetDict:
+    """Notebooks 02 to 05 in one call: load, split, join, tokenize and chunk the track's rows."""
+    texts = join_answers(split_rows(load_eli5(track)))
+    return chunk(tokenize(texts, tokenizer), block_size)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from clmkit.hub import hub_problem
+from clmkit.hub.login import hub_problem
 from clmkit.kernels import KERAS_KERNEL, start_tensorflow
-from clmkit.messages import translate
+from clmkit.messages import _
 from clmkit.tracks import BUNDLED, has_gpu
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
@@ -44,7 +44,7 @@ def _python() -> Finding:
     version = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info < (3, 14):
         return Finding("ok", "Python", version)
-    return Finding("FAIL", "Python", translate("{version}: the course needs 3.11, 3.12 or 3.13", version=version))
+    return Finding("FAIL", "Python", _("{version}: the course needs 3.11, 3.12 or 3.13", version=version))
 
 
 def _required() -> tuple[str, list[str]]:
@@ -57,7 +57,7 @@ def _required() -> tuple[str, list[str]]:
             return LOCKS[kernel], [line for line in lines if line and line[0] not in "#-"]
     extras = ("torch", "lab") if kernel == "main" else ("keras", "keras-kernel")
     ranges = importlib.metadata.requires("clmkit") or []
-    return translate("clmkit's ranges"), [
+    return _("clmkit's ranges"), [
         line for line in ranges if "extra ==" not in line or any(f'"{e}"' in line for e in extras)
     ]
 
@@ -76,11 +76,11 @@ def _packages() -> Finding:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             missing = True
-            wrong.append(translate("{name} is missing", name=requirement.name))
+            wrong.append(_("{name} is missing", name=requirement.name))
             continue
         if not requirement.specifier.contains(version.split("+")[0], prereleases=True):
             wrong.append(
-                translate(
+                _(
                     "{name} is {version}, not {wanted}",
                     name=requirement.name,
                     version=version,
@@ -88,58 +88,54 @@ def _packages() -> Finding:
                 )
             )
     if not wrong:
-        return Finding("ok", translate("Packages"), translate("{count} as in {source}", count=checked, source=source))
-    detail = translate(
-        "against {source}: {wrong}: install {source} again (make setup)", source=source, wrong="; ".join(wrong)
-    )
-    return Finding("FAIL" if missing else "note", translate("Packages"), detail)
+        return Finding("ok", _("Packages"), _("{count} as in {source}", count=checked, source=source))
+    detail = _("against {source}: {wrong}: install {source} again (make setup)", source=source, wrong="; ".join(wrong))
+    return Finding("FAIL" if missing else "note", _("Packages"), detail)
 
 
 def _kernels() -> Iterator[Finding]:
-    python3, what = (translate("Kernel {name}", name=name) for name in ("python3", KERAS_KERNEL))
-    frozen = translate(
+    python3, what = (_("Kernel {name}", name=name) for name in ("python3", KERAS_KERNEL))
+    frozen = _(
         "frozen at transformers 4.52.4, which gets no security fixes: load only models that you trust, as safetensors; "
         "06c is the way on"
     )
     if not importlib.util.find_spec("torch"):
-        yield Finding("note", what, translate("this is its Python; {frozen}", frozen=frozen))
+        yield Finding("note", what, _("this is its Python; {frozen}", frozen=frozen))
         return
     if not importlib.util.find_spec("jupyter_client"):
-        yield Finding("FAIL", python3, translate("Jupyter is not installed: make setup"))
+        yield Finding("FAIL", python3, _("Jupyter is not installed: make setup"))
         return
     from jupyter_client.kernelspec import KernelSpecManager
 
     manager = KernelSpecManager()
     specs = manager.find_kernel_specs()
     if "python3" in specs:
-        yield Finding("ok", python3, translate("registered with Jupyter"))
+        yield Finding("ok", python3, _("registered with Jupyter"))
     else:
-        yield Finding("FAIL", python3, translate("not registered with Jupyter: make setup"))
+        yield Finding("FAIL", python3, _("not registered with Jupyter: make setup"))
     if KERAS_KERNEL not in specs:
-        yield Finding(
-            "note", what, translate("not registered (make setup does it): 06b and 07b need it, nothing else does")
-        )
+        yield Finding("note", what, _("not registered (make setup does it): 06b and 07b need it, nothing else does"))
     elif not Path(python := manager.get_kernel_spec(KERAS_KERNEL).argv[0]).exists():
-        yield Finding("FAIL", what, translate("its Python, {path}, is gone: make setup", path=python))
+        yield Finding("FAIL", what, _("its Python, {path}, is gone: make setup", path=python))
     else:
-        yield Finding("note", what, translate("registered with Jupyter; {frozen}", frozen=frozen))
+        yield Finding("note", what, _("registered with Jupyter; {frozen}", frozen=frozen))
 
 
 def _gpu() -> Finding:
     if not importlib.util.find_spec("torch"):
         start_tensorflow(legacy_keras=True)
         if has_gpu():
-            return Finding("ok", "GPU", translate("TensorFlow sees one"))
-        return Finding("note", "GPU", translate("none, quick track"))
+            return Finding("ok", "GPU", _("TensorFlow sees one"))
+        return Finding("note", "GPU", _("none, quick track"))
     import torch
 
     if torch.cuda.is_available():
         name = torch.cuda.get_device_name()
         dtype = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-        return Finding("ok", "GPU", translate("{name}, training in {dtype}", name=name, dtype=dtype))
+        return Finding("ok", "GPU", _("{name}, training in {dtype}", name=name, dtype=dtype))
     if torch.backends.mps.is_available():
-        return Finding("ok", "GPU", translate("{name}, training in {dtype}", name="Apple MPS", dtype="float32"))
-    detail = translate("none: {threads} CPU threads, training in float32, quick track", threads=torch.get_num_threads())
+        return Finding("ok", "GPU", _("{name}, training in {dtype}", name="Apple MPS", dtype="float32"))
+    detail = _("none: {threads} CPU threads, training in float32, quick track", threads=torch.get_num_threads())
     return Finding("note", "GPU", detail)
 
 
@@ -147,12 +143,12 @@ def _disk(track: str) -> Finding:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     needed = MIN_FREE_GB.get(track, MIN_FREE_GB["full"])
     if free >= needed:
-        detail = translate("{free:.0f} GB; the {track} track needs {needed:g}", free=free, track=track, needed=needed)
-        return Finding("ok", translate("Free disk"), detail)
-    detail = translate(
+        detail = _("{free:.0f} GB; the {track} track needs {needed:g}", free=free, track=track, needed=needed)
+        return Finding("ok", _("Free disk"), detail)
+    detail = _(
         "{free:.1f} GB, and the {track} track needs {needed:g}: make room", free=free, track=track, needed=needed
     )
-    return Finding("FAIL", translate("Free disk"), detail)
+    return Finding("FAIL", _("Free disk"), detail)
 
 
 def _bundled() -> Finding:
@@ -161,30 +157,30 @@ def _bundled() -> Finding:
     if missing:
         return Finding(
             "FAIL",
-            translate("Bundled files"),
-            translate("missing: {files}: install clmkit again", files=", ".join(missing)),
+            _("Bundled files"),
+            _("missing: {files}: install clmkit again", files=", ".join(missing)),
         )
-    return Finding("ok", translate("Bundled files"), translate("sample and tiny GPT-2 are there"))
+    return Finding("ok", _("Bundled files"), _("sample and tiny GPT-2 are there"))
 
 
 def _hub(problem: str | None, track: str) -> Finding:
     if problem is None:
-        return Finding("ok", "Hub", translate("answers"))
-    detail = translate("{problem}; the full track and sharing need it", problem=problem)
+        return Finding("ok", "Hub", _("answers"))
+    detail = _("{problem}; the full track and sharing need it", problem=problem)
     return Finding("FAIL" if track == "full" else "note", "Hub", detail)
 
 
 def _login(problem: str | None) -> Finding:
     from huggingface_hub import get_token
 
-    from clmkit.hub import login_status
+    from clmkit.hub.login import login_status
 
     if get_token() is None:
-        return Finding("note", translate("Login"), translate("not logged in; only sharing needs it"))
+        return Finding("note", _("Login"), _("not logged in; only sharing needs it"))
     if problem:
-        detail = translate("there is a token, which can't be checked while the Hub does not answer")
-        return Finding("note", translate("Login"), detail)
-    return Finding("ok", translate("Login"), login_status())
+        detail = _("there is a token, which can't be checked while the Hub does not answer")
+        return Finding("note", _("Login"), detail)
+    return Finding("ok", _("Login"), login_status())
 
 
 def run_doctor() -> int:
@@ -198,7 +194,7 @@ def run_doctor() -> int:
         failed |= finding.level == "FAIL"
         print(f"{finding.level:4}  {finding.what}: {finding.detail}", flush=True)
     if failed:
-        print(translate("A step of the course would fail: see FAIL above."))
+        print(_("A step of the course would fail: see FAIL above."))
     else:
-        print(translate("Every step of the course can run here."))
+        print(_("Every step of the course can run here."))
     return int(failed)

@@ -9,8 +9,6 @@ import datasets
 import evaluate
 import numpy as np
 
-from clmkit.messages import translate
-
 if TYPE_CHECKING:
     import torch
     from transformers import EvalPrediction, PreTrainedModel
@@ -32,11 +30,8 @@ def perplexity(mean_loss: float) -> float:
     """
     if math.isnan(mean_loss) or mean_loss < 0:
         raise ValueError(
-            translate(
-                "the loss is {loss}, so there is no perplexity: look for a learning rate too high, "
-                "fp16 overflow, or labels that are all -100",
-                loss=mean_loss,
-            )
+            f"the loss is {mean_loss}, so there is no perplexity: look for a learning rate too high, fp16 "
+            "overflow, or labels that are all -100"
         )
     try:
         return math.exp(mean_loss)
@@ -59,6 +54,13 @@ class Score(NamedTuple):
     def perplexity(self) -> float:
         """The exponential of ``mean_loss``."""
         return perplexity(self.mean_loss)
+
+
+class LossHistory(NamedTuple):
+    """Losses of a run, each a list of (step, mean loss per token in nats)."""
+
+    train: list[tuple[int, float]]
+    test: list[tuple[int, float]]
 
 
 @contextmanager
@@ -130,22 +132,16 @@ def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
     """
     pairs = list(batch_losses)
     if not pairs:
-        raise ValueError(translate("there are no blocks to score"))
+        raise ValueError("there are no blocks to score")
     bad = sum(not math.isfinite(loss) for loss, _ in pairs)
     if bad:
         raise ValueError(
-            translate(
-                "{bad} of {count} batches have a loss that is not finite: the model's weights or its "
-                "precision (fp16?) are at fault, and no perplexity would be true",
-                bad=bad,
-                count=len(pairs),
-            )
+            f"{bad} of {len(pairs)} batches have a loss that is not finite: the model's weights or its "
+            "precision (fp16?) are at fault, and no perplexity would be true"
         )
     tokens = sum(count for _, count in pairs)
     if tokens == 0:
-        raise ValueError(
-            translate("no token is predicted in these blocks: they are one token long, or every label is -100")
-        )
+        raise ValueError("no token is predicted in these blocks: they are one token long, or every label is -100")
     return Score(math.fsum(loss for loss, _ in pairs), tokens)
 
 
@@ -170,7 +166,7 @@ class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no t
         guesses, labels = np.asarray(predictions)[:, :-1], np.asarray(references)[:, 1:]
         counted = labels != -100
         if not counted.any():
-            raise ValueError(translate("no label to compare with: every one is -100"))
+            raise ValueError("no label to compare with: every one is -100")
         return {"token_accuracy": float((guesses == labels)[counted].mean())}
 
 

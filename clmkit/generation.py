@@ -20,7 +20,6 @@ from transformers import (
 from transformers.generation.streamers import BaseStreamer
 
 from clmkit.evaluation import evaluation_mode
-from clmkit.messages import translate
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
 _DRAWING = RLock()
@@ -36,23 +35,14 @@ def _encode(
     empty = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str) or not prompt.strip()]
     if empty or not prompts:
         if len(prompts) > 1:
-            raise ValueError(
-                translate(
-                    "the prompt (number {number}) is empty: give the model at least a word to continue", number=empty[0]
-                )
-            )
-        raise ValueError(translate("the prompt is empty: give the model at least a word to continue"))
+            raise ValueError(f"the prompt (number {empty[0]}) is empty: give the model at least a word to continue")
+        raise ValueError("the prompt is empty: give the model at least a word to continue")
     documents = [torch.tensor(ids) for ids in tokenizer(list(prompts), verbose=False)["input_ids"]]
     length, context = max(map(len, documents)), model.config.max_position_embeddings
     if length + new_tokens > context:
         raise ValueError(
-            translate(
-                "the prompt has {length} tokens and {new_tokens} more are to come, but the model's context "
-                "holds {context}: shorten the prompt or ask for fewer new tokens",
-                length=length,
-                new_tokens=new_tokens,
-                context=context,
-            )
+            f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context holds "
+            f"{context}: shorten the prompt or ask for fewer new tokens"
         )
     columns = {"input_ids": documents, "attention_mask": [torch.ones_like(ids) for ids in documents]}
     return {
@@ -65,30 +55,20 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
     """Raise a ValueError that says what is allowed, unless all three are."""
     if not temperature > 0:
         raise ValueError(
-            translate(
-                "temperature must be above 0, not {temperature}: for no randomness at all pass do_sample=False",
-                temperature=temperature,
-            )
+            f"temperature must be above 0, not {temperature}: for no randomness at all pass do_sample=False"
         )
     if not isinstance(top_k, int) or top_k < 0:
-        raise ValueError(
-            translate("top_k must be a whole number of 0 or more (0 keeps every token), not {top_k!r}", top_k=top_k)
-        )
+        raise ValueError(f"top_k must be a whole number of 0 or more (0 keeps every token), not {top_k!r}")
     if not 0 < top_p <= 1:
-        raise ValueError(
-            translate("top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}", top_p=top_p)
-        )
+        raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}")
 
 
 def check_repetition_penalty(repetition_penalty: float) -> None:
     """Raise a ValueError that says what is allowed, unless it is."""
     if not 0 < repetition_penalty < math.inf:
         raise ValueError(
-            translate(
-                "repetition_penalty must be above 0 (1 changes nothing, more than 1 avoids what the text has already), "
-                "not {repetition_penalty}",
-                repetition_penalty=repetition_penalty,
-            )
+            "repetition_penalty must be above 0 (1 changes nothing, more than 1 avoids what the text has "
+            f"already), not {repetition_penalty}"
         )
 
 
@@ -155,11 +135,7 @@ def generate_texts(
             out of its range.
     """
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise ValueError(
-            translate(
-                "{name} must be a whole number of 1 or more, not {value!r}", name="max_new_tokens", value=max_new_tokens
-            )
-        )
+        raise ValueError(f"max_new_tokens must be a whole number of 1 or more, not {max_new_tokens!r}")
     check_repetition_penalty(repetition_penalty)
     sampling: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
     if do_sample:

@@ -11,8 +11,6 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
-from clmkit.messages import translate
-
 KERAS_KERNEL = "clmkit-keras"  # as Jupyter calls it
 KERNEL_NAMES = {"main": "Python 3 (ipykernel)", "keras": "Causal LM course (Keras)"}
 
@@ -46,13 +44,9 @@ def use_kernel(name: Literal["main", "keras"]) -> None:
     if not fits:
         wanted = KERNEL_NAMES[name]
         raise RuntimeError(
-            translate(
-                "This notebook needs the kernel {wanted!r}; the one it runs on has transformers {version} installed. "
-                "In JupyterLab choose Kernel > Change Kernel > {wanted}, in Colab Runtime > Disconnect and delete "
-                "runtime, then run the notebook from its first cell.",
-                wanted=wanted,
-                version=transformers or translate("not"),
-            )
+            f"This notebook needs the kernel {wanted!r}; the one it runs on has transformers "
+            f"{transformers or 'not'} installed. In JupyterLab choose Kernel > Change Kernel > {wanted}, in "
+            "Colab Runtime > Disconnect and delete runtime, then run the notebook from its first cell."
         )
     if name == "keras":
         start_tensorflow(legacy_keras=True)
@@ -87,11 +81,8 @@ def start_tensorflow(*, legacy_keras: bool = False) -> None:
     """
     if legacy_keras and not importlib.util.find_spec("tf_keras"):
         raise ModuleNotFoundError(
-            translate(
-                "tf_keras is not installed: transformers' TensorFlow classes, which need it, work on the kernel "
-                "{kernel!r} alone",
-                kernel=KERNEL_NAMES["keras"],
-            )
+            "tf_keras is not installed: transformers' TensorFlow classes, which need it, work on the kernel "
+            f"{KERNEL_NAMES['keras']!r} alone"
         )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if legacy_keras:
@@ -105,11 +96,9 @@ def start_tensorflow(*, legacy_keras: bool = False) -> None:
 
     if legacy_keras and not tf.keras.Model.__module__.startswith("tf_keras"):
         raise RuntimeError(
-            translate(
-                "TensorFlow was imported before TF_USE_LEGACY_KERAS=1 was set, so tf.keras is Keras 3, which "
-                "transformers' TensorFlow models don't work with. Restart the kernel and run the notebook from its "
-                "first cell; in a script, set the variable before the first import."
-            )
+            "TensorFlow was imported before TF_USE_LEGACY_KERAS=1 was set, so tf.keras is Keras 3, which "
+            "transformers' TensorFlow models don't work with. Restart the kernel and run the notebook from its "
+            "first cell; in a script, set the variable before the first import."
         )
 
 

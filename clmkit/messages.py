@@ -55,12 +55,12 @@ class _IsolatingFormatter(Formatter):
         return f"{OWN_ISOLATE}{format(value, format_spec)}{POP}"
 
 
-def translate(text: str, /, **values: object) -> str:
+def _(text: str, /, **values: object) -> str:
     """A message in the learner's language.
 
     Args:
-        text: The message in English. A literal, so that Babel finds it; ``{name}`` stands for a value, as in
-            ``str.format``.
+        text: The message in English: a whole sentence, and a literal, so that Babel finds it. ``{name}`` stands for a
+            value, as in ``str.format``.
         values: The values.
 
     Returns:
@@ -70,9 +70,30 @@ def translate(text: str, /, **values: object) -> str:
     Raises:
         ValueError: If ``CLMKIT_LANG`` names a language that clmkit does not speak.
     """
-    code = language()
-    message = _translations(code).gettext(text)
-    if code not in RIGHT_TO_LEFT:
+    return _with_values(_translations(language()).gettext(text), values)
+
+
+def ngettext(singular: str, plural: str, count: int, /, **values: object) -> str:
+    """A message that depends on a number, in the form that the learner's language has for it: Arabic has six.
+
+    Args:
+        singular: The message in English for one; both are literals, as for ``_``.
+        plural: The message in English for any other number.
+        count: The number; ``{count}`` stands for it.
+        values: Other values.
+
+    Returns:
+        As ``_``.
+
+    Raises:
+        ValueError: As ``_``.
+    """
+    message = _translations(language()).ngettext(singular, plural, count)
+    return _with_values(message, {"count": count, **values})
+
+
+def _with_values(message: str, values: Mapping[str, object]) -> str:
+    if language() not in RIGHT_TO_LEFT:
         return message.format(**values)
     return "\n".join(f"{RIGHT_ISOLATE}{_mark(line, values)}{POP}" for line in message.split("\n"))
 
@@ -96,7 +117,7 @@ def break_lines(message: str) -> str:
     """Break a long message at spaces if it runs from right to left: JupyterLab's own break tears joined letters apart.
 
     Args:
-        message: As ``translate`` makes it, whole: no value for another message.
+        message: As ``_`` makes it, whole: no value for another message.
 
     Returns:
         Lines of at most 100 characters, each marked anew with what was open at the break.

@@ -9,8 +9,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 from tokenizers import Tokenizer
 
-from clmkit.eli5 import Rows, no_column
-from clmkit.messages import translate
+from clmkit.texts import Rows, no_column
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,18 +53,9 @@ def tokenize(
     _check_text_column(dataset, text_column)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ValueError(
-            translate(
-                "{tokenizer} has no `tokenizers` backend: load it by AutoTokenizer", tokenizer=type(tokenizer).__name__
-            )
-        )
+        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
     if append_eos and tokenizer.eos_token_id is None:
-        raise ValueError(
-            translate(
-                "{tokenizer} has no eos_token to append: set one, or pass append_eos=False",
-                tokenizer=type(tokenizer).__name__,
-            )
-        )
+        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
     # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
     arguments = {"tokenizer_json": _plain_json(backend), "eos_id": tokenizer.eos_token_id if append_eos else None}
     how: dict[str, Any] = {"batched": True, "fn_kwargs": arguments, "remove_columns": [text_column]}
@@ -82,9 +72,7 @@ def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> 
         raise ValueError(no_column(text_column, names))
     feature = (dataset.features or {}).get(text_column)
     if feature is not None and getattr(feature, "dtype", None) not in ("string", "large_string"):
-        raise ValueError(
-            translate("column {column!r} holds {feature}, not text", column=text_column, feature=str(feature))
-        )
+        raise ValueError(f"column {text_column!r} holds {feature}, not text")
 
 
 def _plain_json(backend: Tokenizer) -> str:
@@ -104,11 +92,7 @@ def _tokenizer_from(tokenizer_json: str) -> Tokenizer:
 
 def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) -> pa.Table:
     if table.column(0).null_count:
-        raise ValueError(
-            translate(
-                "{count} texts are null: remove those rows (join_answers names them)", count=table.column(0).null_count
-            )
-        )
+        raise ValueError(f"{table.column(0).null_count} texts are null: remove those rows (join_answers names them)")
     flat, lengths = array("i"), []  # the fastest way from Python's lists to int32
     for encoding in _tokenizer_from(tokenizer_json).encode_batch_fast(table.column(0).to_pylist()):
         ids = encoding.ids if eos_id is None else [*encoding.ids, eos_id]

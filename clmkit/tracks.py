@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from clmkit.download import MODEL_FILES, NEEDED_FILES, cached_folder
-from clmkit.hub import check_hub, hub_problem
-from clmkit.messages import break_lines, translate
+from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
+from clmkit.hub.login import check_hub, hub_problem
+from clmkit.messages import _, break_lines
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -67,13 +67,9 @@ def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
     path = Path(path)
     if path.is_dir():
-        raise FileNotFoundError(translate("{path!r} is a folder: name one data file in it", path=str(path)))
+        raise FileNotFoundError(f"{str(path)!r} is a folder: name one data file in it")
     if not path.is_file():
-        raise FileNotFoundError(
-            translate(
-                "data file {path!r} is not there; the working folder is {folder}", path=str(path), folder=Path.cwd()
-            )
-        )
+        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
     return path
 
 
@@ -105,24 +101,22 @@ def choose_track(
     """
     for label, value in (("rows", rows), ("epochs", epochs)):
         if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(
-                translate("{name} must be a whole number of 1 or more, not {value!r}", name=label, value=value)
-            )
+            raise ValueError(f"{label} must be a whole number of 1 or more, not {value!r}")
     if data is not None:
         check_data_file(data)
     name, reason = _decide(name, own_data=data is not None)
     if name == "quick":
         track = _quick(rows, epochs, data)
-        text = translate("the bundled ELI5 sample") if data is None else track.data
-        what = translate("the bundled tiny GPT-2 on {data}", data=text)
+        text = _("the bundled ELI5 sample") if data is None else track.data
+        what = _("the bundled tiny GPT-2 on {data}", data=text)
         other = "full"
     else:
         track = _full(rows, epochs, data)
-        text = translate("{rows:,} rows of {data}", rows=track.rows, data=track.data) if data is None else track.data
-        what = translate("{model} on {data}", model=track.model, data=text)
+        text = _("{rows:,} rows of {data}", rows=track.rows, data=track.data) if data is None else track.data
+        what = _("{model} on {data}", model=track.model, data=text)
         other = "quick"
     duration = _duration(track, own_data=data is not None)
-    message = translate(
+    message = _(
         "Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).",
         name=name,
         what=what,
@@ -136,13 +130,11 @@ def choose_track(
 
 def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
     """The track's name, and why it was chosen."""
-    reason = translate("it was asked for")
+    reason = _("it was asked for")
     if name is None and os.environ.get("CLMKIT_TRACK"):
-        name, reason = os.environ["CLMKIT_TRACK"], translate("CLMKIT_TRACK says so")
+        name, reason = os.environ["CLMKIT_TRACK"], _("CLMKIT_TRACK says so")
     if name not in (None, "quick", "full"):
-        raise ValueError(
-            translate("unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)", name=name)
-        )
+        raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
     if name == "quick":
         return name, reason
     if name == "full":
@@ -150,22 +142,17 @@ def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
             check_hub()
         except ConnectionError as error:
             if _is_downloaded(own_data):
-                return name, translate(
-                    "{reason} (from what was downloaded before: {error})", reason=reason, error=error
-                )
+                return name, _("{reason} (from what was downloaded before: {error})", reason=reason, error=error)
             raise ConnectionError(
-                translate(
-                    "the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
-                    "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick",
-                    error=error,
-                )
+                f"the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
+                "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
             ) from error
         return name, reason
     if not has_gpu():
-        return "quick", translate("this machine has no GPU")
+        return "quick", _("this machine has no GPU")
     if problem := hub_problem():
         return "quick", problem
-    return "full", translate("there is a GPU and the Hub answers")
+    return "full", _("there is a GPU and the Hub answers")
 
 
 def _is_downloaded(own_data: bool) -> bool:
@@ -205,16 +192,14 @@ def _full(rows: int | None, epochs: int | None, data: str | os.PathLike[str] | N
 
 def _duration(track: Track, own_data: bool) -> str:
     if track.name == "full" and has_gpu():
-        return translate("Training takes minutes on a GPU.")
+        return _("Training takes minutes on a GPU.")
     speed = CPU_TOKENS_PER_SECOND[track.name]
     if own_data:
-        return translate(
-            "Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed
-        )
+        return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)
     if track.name == "quick":
-        return translate("No notebook takes more than two minutes on a laptop.")
+        return _("No notebook takes more than two minutes on a laptop.")
     minutes = (track.rows or 5000) * 0.8 * ELI5_TOKENS_PER_ROW * track.epochs / speed / 60
-    return translate(
+    return _(
         "Training takes about {minutes:.0f} minutes on two CPU cores: fewer rows take less, choose_track(rows=200).",
         minutes=minutes,
     )

@@ -74,5 +74,5 @@ class FakeHub:
 def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     """The Hub that models are uploaded to."""
     fake = FakeHub()
-    monkeypatch.setattr("clmkit.training.hub_upload.HfApi", fake)
+    monkeypatch.setattr("clmkit.hub.upload.HfApi", fake)
     return fake

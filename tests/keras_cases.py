@@ -79,7 +79,7 @@ def test_a_run_is_drawn_with_its_learning_rate(
     side: Side, blocks: DatasetDict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr("clmkit.training.live.display", lambda picture, display_id: shown.append(picture))
+    monkeypatch.setattr("clmkit.widgets.live.display", lambda picture, display_id: shown.append(picture))
     train, test = blocks["train"].select(range(20)), blocks["test"].select(range(8))
     losses = side.module.LossCallback(tokens_per_step=128)
     side.fit(side.model, train, test, batch_size=1, learning_rate=1e-2, epochs=1, callbacks=[losses])

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clmkit.course import HEADLESS
+from tools.course import HEADLESS
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "test"

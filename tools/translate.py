@@ -6,7 +6,8 @@ A folder of `notebooks/locale` is a language, named by its code. One PO file bel
 each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation, marked fuzzy. A
 cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as they are.
 
-What clmkit says is found in its calls of `translate`, stands in `clmkit/locale`, and is compiled for Python's gettext.
+What clmkit and the course's runner say is found in their calls of `_` and `ngettext`, stands in `clmkit/locale`, and is
+compiled for Python's gettext.
 """
 
 import copy
@@ -25,6 +26,7 @@ from babel.messages.pofile import read_po, write_po
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGE = Path(__file__).parents[1] / "clmkit"
+RUNNERS = [Path(__file__).with_name("course.py")]  # what else a learner runs
 SOURCE = "en"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -145,13 +147,13 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
             message.flags = set(old.flags) if only_code else {"fuzzy"}
 
 
-def package_messages(package: Path = PACKAGE) -> dict[str, list[tuple[str, int]]]:
-    """What clmkit says: the texts in its calls of ``translate``, and the modules in which they stand."""
-    found: dict[str, list[tuple[str, int]]] = {}
-    for path in sorted(package.rglob("*.py")):
-        for _, text, _, _ in extract_from_file("python", path, keywords={"translate": None}):
-            assert isinstance(text, str)
-            found.setdefault(text, []).append((path.relative_to(package).as_posix(), 0))
+def package_messages(package: Path = PACKAGE) -> dict[str | tuple[str, str], list[tuple[str, int]]]:
+    """What clmkit and the course's runner say: texts, or pairs of singular and plural, and where they stand."""
+    found: dict[str | tuple[str, str], list[tuple[str, int]]] = {}
+    for path in [*sorted(package.rglob("*.py")), *RUNNERS]:
+        where = (path.relative_to(path.parents[1] if path in RUNNERS else package).as_posix(), 0)
+        for _, text, _, _ in extract_from_file("python", path, keywords={"_": None, "ngettext": (1, 2)}):
+            found.setdefault(text if isinstance(text, str) else (text[0], text[1]), []).append(where)
     return found
 
 

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.messages import translate
-from clmkit.training.hub_upload import Uploads
-from clmkit.training.live import LivePlot
-from clmkit.training.shared import LossHistory, check_output_dir
+from clmkit.evaluation import LossHistory
+from clmkit.hub.upload import Uploads
+from clmkit.saving import check_output_dir
+from clmkit.widgets.live import LivePlot
 
 Logs = Mapping[str, float] | None
 
@@ -130,17 +130,11 @@ class HubUpload:
         """
         super().__init__()
         if save_strategy not in ("no", "epoch", "steps"):
-            raise ValueError(
-                translate("save_strategy must be 'no', 'epoch' or 'steps', not {value!r}", value=save_strategy)
-            )
+            raise ValueError(f"save_strategy must be 'no', 'epoch' or 'steps', not {save_strategy!r}")
         if save_strategy == "steps" and (type(save_steps) is not int or save_steps < 1):
-            raise ValueError(
-                translate("save_strategy='steps' needs save_steps of 1 or more, not {value!r}", value=save_steps)
-            )
+            raise ValueError(f"save_strategy='steps' needs save_steps of 1 or more, not {save_steps!r}")
         if checkpoint and save_strategy != "epoch":
-            raise ValueError(
-                translate("checkpoint=True needs save_strategy='epoch', not {value!r}", value=save_strategy)
-            )
+            raise ValueError(f"checkpoint=True needs save_strategy='epoch', not {save_strategy!r}")
         self.output_dir = check_output_dir(Path(output_dir))
         self.save_strategy, self.save_steps, self.checkpoint = save_strategy, save_steps, checkpoint
         self.tokenizer = tokenizer

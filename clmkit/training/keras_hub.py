@@ -12,9 +12,9 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 
 from clmkit.evaluation import Score, sum_losses
 from clmkit.kernels import start_tensorflow
+from clmkit.saving import write_whole
 from clmkit.tracks import Track
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder
-from clmkit.training.shared import write_whole
 
 start_tensorflow()  # KerasHub imports it for its data pipeline, whatever the backend
 

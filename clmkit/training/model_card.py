@@ -8,12 +8,13 @@ from typing import Any
 from datasets import DatasetDict
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from clmkit.download import cached_folder
-from clmkit.eli5 import SPLIT_SEED
-from clmkit.evaluation import Score
-from clmkit.plots import save_losses
+from clmkit.evaluation import LossHistory, Score
+from clmkit.hub.download import cached_folder
+from clmkit.saving import write_whole
+from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import BUNDLED, HUB_DATA, SAMPLE, Track
-from clmkit.training.shared import Framework, LossHistory, write_whole
+from clmkit.training.tuned_models import Framework
+from clmkit.widgets.plots import save_losses
 
 LIBRARIES: dict[Framework, tuple[str, ...]] = {
     "pytorch": ("transformers", "torch", "datasets"),

@@ -7,11 +7,13 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from safetensors.numpy import save_file
 
-from clmkit.download import download_model
+from clmkit.chunking import prepare_blocks
 from clmkit.evaluation import Score, sum_losses
+from clmkit.hub.download import download_model
 from clmkit.kernels import start_tensorflow
+from clmkit.saving import write_whole
 from clmkit.tracks import Track, has_gpu
-from clmkit.training import shared
+from clmkit.training import tuned_models
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
 
 start_tensorflow(legacy_keras=True)  # before transformers imports it
@@ -140,7 +142,7 @@ def export_model(
         tensors[name] = np.ascontiguousarray(array.T if transpose.value == "simple" else array)
         if name.endswith(".bias"):
             tensors[name] = tensors[name].reshape(-1)  # transformers' Conv1D keeps its bias as a row
-    with shared.write_whole(folder) as unfinished:
+    with write_whole(folder) as unfinished:
         save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
         model.config.architectures = [type(model).__name__.removeprefix("TF")]
         model.config.save_pretrained(unfinished)
@@ -162,7 +164,7 @@ def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTra
         The tuned model.
     """
     set_seed(42)
-    model = TFAutoModelForCausalLM.from_pretrained(download_model(track))
+    model = TFAutoModelForCausalLM.from_pretrained(download_model(track.model))
     how = {"batch_size": batch_size, "collate_fn": collate_blocks}
     train_set = model.prepare_tf_dataset(blocks["train"], shuffle=True, **how)
     test_set = model.prepare_tf_dataset(blocks["test"], shuffle=False, **how)
@@ -179,7 +181,7 @@ def find_or_train(track: Track) -> Path:
     """
 
     def train_and_save(folder: Path) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(download_model(track))
-        export_model(train(track, shared.prepare_blocks(track, tokenizer)), folder, tokenizer)
+        tokenizer = AutoTokenizer.from_pretrained(download_model(track.model))
+        export_model(train(track, prepare_blocks(track, tokenizer)), folder, tokenizer)
 
-    return shared.find_or_train(track, "tf_keras", train_and_save)
+    return tuned_models.find_or_train(track, "tf_keras", train_and_save)

@@ -12,19 +12,21 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer, ByT5Tokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, group_texts
-from clmkit.eli5 import join_answers, load_eli5, load_local, split_rows
-from clmkit.evaluation import Score, perplexity, score, sum_losses
+from clmkit.eli5 import load_eli5
+from clmkit.evaluation import LossHistory, Score, perplexity, score, sum_losses
+from clmkit.files import load_local
 from clmkit.generation import generate_text, next_token_probabilities
-from clmkit.hub import choose_sharing
+from clmkit.hub.login import choose_sharing
+from clmkit.hub.upload import push_model
 from clmkit.kernels import start_tensorflow, use_kernel
+from clmkit.saving import check_output_dir, write_whole
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import BUNDLED, Track, choose_track
-from clmkit.training import shared
-from clmkit.training.hub_upload import push_model
+from clmkit.training import tuned_models as shared
 from clmkit.training.keras_callbacks import HubUpload
 from clmkit.training.model_card import write_card
-from clmkit.training.shared import LossHistory, check_output_dir, write_whole
-from clmkit.training.trainer import HubCallback, build_trainer, find_or_train
+from clmkit.training.pytorch import HubCallback, build_trainer, find_or_train
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 from playwright.sync_api import Locator, expect
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.explorers import split_tokens
 from clmkit.kernels import KERNEL_NAMES
+from clmkit.widgets.explorers import split_tokens
 from tests.browser.lab_page import LabPage
 
 MAIN = KERNEL_NAMES["main"]

@@ -108,8 +108,8 @@ def main(framework: str, folder: Path) -> None:
     from datasets import load_from_disk
     from transformers import AutoTokenizer
 
+    from clmkit.chunking import prepare_blocks
     from clmkit.tracks import BUNDLED, choose_track
-    from clmkit.training.shared import prepare_blocks
 
     output = folder / (framework if framework == "tf_keras" else f"{framework}_{backend()}")
     blocks = load_from_disk(str(folder / "blocks"))

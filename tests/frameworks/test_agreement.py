@@ -8,10 +8,10 @@ import torch
 from datasets import DatasetDict, load_from_disk
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerBase
 
+from clmkit.chunking import prepare_blocks
 from clmkit.evaluation import score
 from clmkit.tracks import Track, choose_track
-from clmkit.training.shared import prepare_blocks
-from clmkit.training.trainer import build_trainer
+from clmkit.training.pytorch import build_trainer
 from tests.frameworks.conftest import Outcome
 from tests.frameworks.job import BLOCKS_WITH_LOGITS, digest
 

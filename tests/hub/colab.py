@@ -10,11 +10,11 @@ import nbformat
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 
-from clmkit.course import KERNEL
 from tests.hub.notebooks import execute, read_notebook
 from tests.hub.server import StandInHub
 from tests.kernels import Kernel, kernel_python, run
 from tests.notebooks.addresses import INSTALL_FROM
+from tools.course import KERNEL
 
 STUB = Path(__file__).parent / "colab_stub"
 LAUNCH = [

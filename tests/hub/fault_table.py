@@ -16,17 +16,17 @@ OURS = r"^builtins\.OSError$"  # of the operating system, or clmkit's own for wr
 
 # What a client runs. ``result`` is what the tests compare with the Hub's own files.
 LOG_IN = """
-from clmkit.hub import login_status
+from clmkit.hub.login import login_status
 print(login_status())
 """
 CHOOSE_SHARING = """
-from clmkit.hub import choose_sharing
+from clmkit.hub.login import choose_sharing
 choose_sharing(True)
 """
 GET_MODEL = """
-from clmkit.download import download_model
+from clmkit.hub.download import download_model
 from clmkit.tracks import choose_track
-result = download_model(choose_track("full", rows=50))
+result = download_model(choose_track("full", rows=50).model)
 """
 GET_TOKENIZER = GET_MODEL.replace("rows=50)", "rows=50), weights=False")
 BREAK_OFF = """
@@ -47,15 +47,15 @@ with open("mine/README.md", "w") as card:
     print("---\\nlicense: apache-2.0\\n---\\n\\n# mine", file=card)
 """
 PUSH = """
-from clmkit.training.hub_upload import push_model
+from clmkit.hub.upload import push_model
 result = push_model("mine")
 print(result)
 """
 TRAIN_WITH_TRAINER = """
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from clmkit.tracks import choose_track
-from clmkit.training.shared import prepare_blocks
-from clmkit.training.trainer import build_trainer
+from clmkit.chunking import prepare_blocks
+from clmkit.training.pytorch import build_trainer
 track = choose_track("quick", rows=20, epochs=2)
 tokenizer = AutoTokenizer.from_pretrained(track.model)
 model = AutoModelForCausalLM.from_pretrained(track.model)

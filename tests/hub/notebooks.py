@@ -7,9 +7,9 @@ import nbformat
 from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
-from clmkit.course import HEADLESS, KERNEL
 from tests.hub.server import StandInHub
 from tests.kernels import ROOT
+from tools.course import HEADLESS, KERNEL
 
 NOTEBOOKS = ROOT / "notebooks"
 

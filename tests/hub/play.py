@@ -33,7 +33,8 @@ if "FILE_LIMIT" in os.environ:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limit = int(os.environ["FILE_LIMIT"])
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-from clmkit import download, hub, hub_client, tracks
+from clmkit.hub import download, login as hub, client as hub_client
+from clmkit import tracks
 if "eli5" in sys.argv[2]:
     from clmkit import eli5
     eli5.AUTHORS_FILE = sys.argv[1]

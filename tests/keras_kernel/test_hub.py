@@ -13,13 +13,15 @@ from huggingface_hub import HfApi, configure_http_backend, constants, get_sessio
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import PreTrainedTokenizerBase
 
-from clmkit import download, hub, hub_client
-from clmkit.evaluation import Score
-from clmkit.hub import choose_sharing, login_status
-from clmkit.hub_client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
+from clmkit.chunking import prepare_blocks
+from clmkit.evaluation import LossHistory, Score
+from clmkit.hub import client as hub_client
+from clmkit.hub import download
+from clmkit.hub import login as hub
+from clmkit.hub.client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
+from clmkit.hub.login import choose_sharing, login_status
 from clmkit.tracks import Track
 from clmkit.training.model_card import write_card
-from clmkit.training.shared import LossHistory, prepare_blocks
 from tests.fake_hub import TOKEN
 
 

@@ -12,19 +12,22 @@ import tensorflow as tf
 from datasets import DatasetDict
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from clmkit import doctor, hub
-from clmkit.course import run_course
-from clmkit.eli5 import join_answers, load_eli5, split_rows
+from clmkit import doctor
+from clmkit.chunking import prepare_blocks
+from clmkit.eli5 import load_eli5
 from clmkit.evaluation import TokenAccuracy, perplexity
+from clmkit.hub import login as hub
 from clmkit.kernels import KERNEL_NAMES, use_kernel
-from clmkit.plots import plot_lengths
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import count_tokens
 from clmkit.tracks import BUNDLED, Track, choose_track, has_gpu
-from clmkit.training.shared import precision_policy, prepare_blocks
+from clmkit.training.tuned_models import precision_policy
+from clmkit.widgets.plots import plot_lengths
+from tools.course import run_course
 
-SHARED = ("tracks", "eli5", "tokenization", "chunking", "evaluation", "hub", "plots", "doctor", "course")
-SHARED += ("kernels", "download", "training.shared", "training.hub_upload", "training.model_card")
-SHARED += ("training.keras_callbacks", "training.tf_keras")
+SHARED = ("tracks", "files", "texts", "eli5", "tokenization", "chunking", "evaluation", "kernels", "saving", "doctor")
+SHARED += ("hub.login", "hub.client", "hub.download", "hub.upload", "widgets.plots", "widgets.live")
+SHARED += ("training.tuned_models", "training.model_card", "training.keras_callbacks", "training.tf_keras")
 
 
 def python(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,7 +90,7 @@ def test_measures_and_plots_work(capsys: pytest.CaptureFixture[str], monkeypatch
     assert perplexity(0) == 1
     assert TokenAccuracy().compute(predictions=[[2, 0]], references=[[1, 2]]) == {"token_accuracy": 1.0}
     shown: list[object] = []
-    monkeypatch.setattr("clmkit.plots.display", shown.append)
+    monkeypatch.setattr("clmkit.widgets.plots.display", shown.append)
     plot_lengths([100, 200], block_size=128)
     assert len(shown) == 1
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2
 
 from clmkit.tracks import Track
 from clmkit.training import tf_keras
-from clmkit.training.shared import model_folder
 from clmkit.training.tf_keras import build_optimizer, export_model, find_or_train, score, train
+from clmkit.training.tuned_models import model_folder
 
 
 def loss_by_hand(model: TFGPT2LMHeadModel, rows: Dataset) -> tuple[float, int]:

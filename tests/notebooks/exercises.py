@@ -34,7 +34,7 @@ from typing import NamedTuple
 import nbformat
 from nbclient import NotebookClient
 
-from clmkit.course import HEADLESS, KERNEL
+from tools.course import HEADLESS, KERNEL
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CODE = re.compile(r"^```python( varies)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)

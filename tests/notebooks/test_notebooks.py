@@ -16,15 +16,16 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from clmkit.course import HEADLESS, KERNEL
+from clmkit.chunking import prepare_blocks
 from clmkit.evaluation import score
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
 from clmkit.tracks import choose_track
-from clmkit.training.shared import TRAINED_BY, prepare_blocks, tuned_models
+from clmkit.training.tuned_models import TRAINED_BY, tuned_models
 from tests.kernels import keras_python
 from tests.notebooks import exercises as exercises_tool
 from tests.notebooks.addresses import PAGES, REPOSITORY, with_addresses
 from tests.notebooks.exercises import derive_cells, exercise_cells, read_exercises, stored_outputs, with_solutions
+from tools.course import HEADLESS, KERNEL
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

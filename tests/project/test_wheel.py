@@ -7,8 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from clmkit.course import HEADLESS
 from tests.kernels import ROOT
+from tools.course import HEADLESS
 
 
 def test_the_wheel_holds_the_sample_the_model_and_the_licence(wheel: Path) -> None:

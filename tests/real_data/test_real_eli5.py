@@ -11,7 +11,9 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
-from clmkit.eli5 import ELI5_FEATURES, join_answers, load_local, split_rows
+from clmkit.eli5 import ELI5_FEATURES
+from clmkit.files import load_local
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import count_tokens, tokenize
 from tests.guide import group_texts, preprocess_function
 

@@ -14,10 +14,10 @@ from accelerate.utils import DistributedType
 from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM
 
-from clmkit.training import processes, run
-from clmkit.training.command import run_command
-from clmkit.training.processes import join_processes, one_voice, score_together
-from clmkit.training.streams import BlockStream
+from clmkit.scale import processes, run
+from clmkit.scale.command import run_command
+from clmkit.scale.processes import join_processes, one_voice, score_together
+from clmkit.scale.streams import BlockStream
 
 resource = pytest.importorskip("resource", reason="Windows does not limit a process")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 pytest.importorskip("resource", reason="these tests fork processes, limit and signal them, which Windows does not do")
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["clmkit.training.run", "clmkit.training.command", "tests.training.jobs"])
+FORKS.set_forkserver_preload(["clmkit.scale.run", "clmkit.scale.command", "tests.training.jobs"])
 PATIENCE = 120
 
 

@@ -14,16 +14,17 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
 
 from clmkit.chunking import chunk
-from clmkit.eli5 import join_answers, load_local, split_rows
 from clmkit.evaluation import score
+from clmkit.files import load_local
+from clmkit.scale import run as run_module
+from clmkit.scale.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
+from clmkit.scale.data import find_files
+from clmkit.scale.options import RunOptions, choose_run
+from clmkit.scale.run import evaluate, generate, train
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
-from clmkit.training import run as run_module
-from clmkit.training.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
-from clmkit.training.data import find_files
-from clmkit.training.options import RunOptions, choose_run
-from clmkit.training.run import evaluate, generate, train
-from clmkit.training.trainer import build_trainer
+from clmkit.training.pytorch import build_trainer
 from tests.training.launch import record, same_weights
 
 Words = Callable[..., list[str]]
@@ -91,7 +92,7 @@ def test_the_other_commands_stay_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == " none".strip()
-    for command in ("doctor", "course", "train", "evaluate", "generate"):
+    for command in ("doctor", "train", "evaluate", "generate"):
         assert command in done.stdout
 
 

@@ -13,7 +13,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 
-from clmkit.training.command import parse_training
+from clmkit.scale.command import parse_training
 from tests.training import jobs
 from tests.training.launch import free_port, record, run, same_weights
 

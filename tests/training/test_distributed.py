@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from clmkit.evaluation import score
-from clmkit.training.processes import EpochBlocks
+from clmkit.scale.processes import EpochBlocks
 from tests.training import jobs
 from tests.training.launch import log_of, record, run
 from tests.training.test_streams import make_stream

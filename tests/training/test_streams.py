@@ -12,11 +12,11 @@ from datasets import Dataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.eli5 import join_answers
+from clmkit.scale.options import RunOptions
+from clmkit.scale.run import train
+from clmkit.scale.streams import BlockStream, hold_out, is_held_out
+from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
-from clmkit.training.options import RunOptions
-from clmkit.training.run import train
-from clmkit.training.streams import BlockStream, hold_out, is_held_out
 from tests.training import jobs
 from tests.training.launch import run
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from clmkit.training.checkpoints import MARK, checkpoints, last_whole, mark_whole, missing_from, step_of
-from clmkit.training.guard import TERMINATED
+from clmkit.scale.checkpoints import MARK, checkpoints, last_whole, mark_whole, missing_from, step_of
+from clmkit.scale.guard import TERMINATED
 from tests.training import jobs
 from tests.training.launch import FORKS, finish, log_of, record, run, same_weights, start
 
@@ -259,8 +259,8 @@ def test_an_error_in_one_process_ends_all_with_its_traceback(words_of: Words, tm
 
 FAILING = """
 import os, sys
-from clmkit.training import run
-from clmkit.training.command import run_command
+from clmkit.scale import run
+from clmkit.scale.command import run_command
 
 original = run.SharedTrainer.training_step
 

@@ -13,7 +13,7 @@ CHAIN = """
 import json, sys
 from transformers import AutoTokenizer
 from clmkit.tracks import choose_track
-from clmkit.training.shared import prepare_blocks
+from clmkit.chunking import prepare_blocks
 
 data, model, block_size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 tokenizer = AutoTokenizer.from_pretrained(model)

@@ -7,8 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from clmkit.__main__ import main
-from clmkit.course import NotebookResult, format_table, run_course
+from tools.course import NotebookResult, format_table, main, run_course
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +45,7 @@ def test_arabic_notebooks_run_where_arabic_is_asked_for(
     write_notebook(tmp_path / "notebooks" / "ar" / "01_arabic.ipynb", "print('made it')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CLMKIT_LANG", "ar")
-    assert main(["course", "--output", "build"]) == 0
+    assert main(["--output", "build"]) == 0
     assert "made it" in capsys.readouterr().out
     index = (tmp_path / "build" / "index.html").read_text(encoding="utf-8")
     assert '<html lang="ar" dir="rtl">' in index
@@ -73,7 +72,7 @@ def test_a_kernel_that_is_not_there_is_named_before_anything_runs(
 ) -> None:
     write_notebook(tmp_path / "01_main.ipynb", "print('never')")
     write_notebook(tmp_path / "02_other.ipynb", "print('never')", kernel="no-such-kernel")
-    assert main(["course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build")]) == 1
+    assert main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build")]) == 1
     assert "no kernel no-such-kernel: make setup" in capsys.readouterr().err
     assert not (tmp_path / "build").exists()
 
@@ -83,7 +82,7 @@ def test_a_failing_notebook_stops_the_run_with_its_name_cell_and_error(
 ) -> None:
     write_notebook(tmp_path / "01_broken.ipynb", "ready = True", "raise ValueError('no blocks left')")
     write_notebook(tmp_path / "02_never.ipynb", "print('never')")
-    status = main(["course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build")])
+    status = main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build")])
     error = capsys.readouterr().err
     assert status == 1
     assert "01_broken.ipynb failed in cell 3 of 3" in error
@@ -102,13 +101,13 @@ def test_the_failing_cell_is_named_in_a_notebook_that_holds_an_earlier_run(
         cell.execution_count = count
         cell.outputs = [nbformat.v4.new_output("stream", text="stale")]
     nbformat.write(notebook, path)
-    assert main(["course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build")]) == 1
+    assert main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build")]) == 1
     assert "01_stale.ipynb failed in cell 2 of 3" in capsys.readouterr().err
     assert "stale" not in (tmp_path / "build" / "01_stale.ipynb").read_text(encoding="utf-8")
 
 
 def test_a_folder_without_notebooks_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["course", "--notebooks", str(tmp_path)]) == 1
+    assert main(["--notebooks", str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
 
 

@@ -19,8 +19,8 @@ import pytest
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from clmkit import download as module
-from clmkit.download import MODEL_FILES, PATIENCE, cached_folder, download, download_gzip, download_model
+from clmkit.hub import download as module
+from clmkit.hub.download import MODEL_FILES, PATIENCE, cached_folder, download, download_gzip, download_model
 from clmkit.tracks import HUB_MODEL, Track
 from tests.fake_hub import TOKEN
 
@@ -408,12 +408,12 @@ def full(quick: Track) -> Track:
 
 
 def test_a_model_in_a_folder_is_taken_from_there(cache: Cache, quick: Track) -> None:
-    assert download_model(quick) == download_model(quick, weights=False) == quick.model
+    assert download_model(quick.model) == download_model(quick.model, weights=False) == quick.model
     assert cache.calls == []
 
 
 def test_the_tracks_model_is_downloaded_whole_and_nothing_else(cache: Cache, full: Track) -> None:
-    folder = download_model(full)
+    folder = download_model(full.model)
     assert isinstance(folder, str)
     assert {path.name for path in Path(folder).iterdir()} == {"config.json", "tokenizer.json", "model.safetensors"}
     assert cache.calls[0]["repo_id"] == HUB_MODEL
@@ -421,7 +421,7 @@ def test_the_tracks_model_is_downloaded_whole_and_nothing_else(cache: Cache, ful
 
 
 def test_a_tokenizer_is_downloaded_without_the_weights(cache: Cache, full: Track) -> None:
-    folder = download_model(full, weights=False)
+    folder = download_model(full.model, weights=False)
     assert {path.name for path in Path(folder).iterdir()} == {"config.json", "tokenizer.json"}
 
 
@@ -431,7 +431,7 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
 ) -> None:
     del cache.files[missing]
     with pytest.raises(ConnectionError, match=r"choose_track\('quick'\)") as caught:
-        download_model(full)
+        download_model(full.model)
     what = {
         "tokenizer.json": "tokenizer.json or vocab.json and no tokenizer.json or merges.txt",
         "model.safetensors": "model.safetensors or model.safetensors.index.json",
@@ -443,10 +443,10 @@ def test_weights_may_come_in_parts(cache: Cache, full: Track) -> None:
     content = cache.files.pop("model.safetensors")
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     cache.files |= dict.fromkeys([*parts, "model.safetensors.index.json"], content)
-    assert {*parts, "model.safetensors.index.json"} < {path.name for path in Path(download_model(full)).iterdir()}
+    assert {*parts, "model.safetensors.index.json"} < {path.name for path in Path(download_model(full.model)).iterdir()}
 
 
 def test_the_tokenizer_files_of_other_tokenizers_will_do(cache: Cache, full: Track) -> None:
     del cache.files["tokenizer.json"]
     cache.files |= {"tokenizer_config.json": b"{}", "vocab.json": b"{}", "merges.txt": b""}
-    assert Path(download_model(full), "merges.txt").is_file()
+    assert Path(download_model(full.model), "merges.txt").is_file()

@@ -16,17 +16,11 @@ from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Valu
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub.errors import HfHubHTTPError
 
-from clmkit import download as module
 from clmkit import eli5
-from clmkit.eli5 import (
-    AUTHORS_FILE,
-    ELI5_FEATURES,
-    find_text_column,
-    join_answers,
-    load_eli5,
-    load_local,
-    split_rows,
-)
+from clmkit.eli5 import AUTHORS_FILE, ELI5_FEATURES, load_eli5
+from clmkit.files import load_local
+from clmkit.hub import download as module
+from clmkit.texts import find_text_column, join_answers, split_rows
 from clmkit.tracks import HUB_DATA, Track, choose_track
 
 Row = dict[str, Any]

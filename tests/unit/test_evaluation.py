@@ -12,7 +12,7 @@ from transformers import EvalPrediction, GPT2LMHeadModel, PreTrainedTokenizerBas
 
 from clmkit.evaluation import Score, TokenAccuracy, compute_token_accuracy, keep_best_token, perplexity, score
 from clmkit.tracks import Track
-from clmkit.training.trainer import build_trainer
+from clmkit.training.pytorch import build_trainer
 
 
 def loss_by_hand(model: GPT2LMHeadModel, rows: list[list[int]]) -> tuple[float, int]:

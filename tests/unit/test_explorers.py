@@ -11,9 +11,9 @@ from ipywidgets import Checkbox, Label, VBox
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from clmkit import explorers, plots
-from clmkit.explorers import explore, explore_blocks, inspect_tokens, show_tokens, split_tokens
 from clmkit.tokenization import tokenize
+from clmkit.widgets import explorers, plots
+from clmkit.widgets.explorers import explore, explore_blocks, inspect_tokens, show_tokens, split_tokens
 
 
 @pytest.fixture

@@ -15,18 +15,10 @@ from huggingface_hub import HfApi, constants, get_session, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import _http, http_backoff
 
-from clmkit import hub, hub_client
-from clmkit.hub import check_hub, choose_sharing, hub_problem, login_status, user_name
-from clmkit.hub_client import (
-    HUB_ERRORS,
-    RETRIES,
-    explain,
-    hub_step,
-    is_disk_full,
-    is_silence,
-    limit_waits,
-    status_of,
-)
+from clmkit.hub import client as hub_client
+from clmkit.hub import login as hub
+from clmkit.hub.client import HUB_ERRORS, RETRIES, explain, hub_step, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.hub.login import check_hub, choose_sharing, hub_problem, login_status, user_name
 from tests.fake_hub import TOKEN
 
 

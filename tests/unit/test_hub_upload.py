@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
-from clmkit.training.hub_upload import Uploads, push_model
+from clmkit.hub.upload import Uploads, push_model
 from tests.fake_hub import TOKEN, FakeHub
 
 

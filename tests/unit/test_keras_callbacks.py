@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clmkit.evaluation import LossHistory
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
-from clmkit.training.shared import LossHistory
 from tests.fake_hub import FakeHub
 
 LOGS = {"loss": 3.0, "val_loss": 2.5}

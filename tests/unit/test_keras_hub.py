@@ -16,7 +16,8 @@ import torch
 from datasets import Dataset, DatasetDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from clmkit.eli5 import join_answers, load_eli5
+from clmkit.eli5 import load_eli5
+from clmkit.texts import join_answers
 from clmkit.tracks import BUNDLED, Track
 from clmkit.training import keras_hub as module
 from clmkit.training.keras_hub import build_optimizer, export_model, prepare_dataset, score, shift_labels

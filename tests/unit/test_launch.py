@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from clmkit.training.launch import find_port, prepare_launch
+from clmkit.scale.launch import find_port, prepare_launch
 
 
 @pytest.fixture(autouse=True)

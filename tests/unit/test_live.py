@@ -6,11 +6,11 @@ import pytest
 from datasets import DatasetDict
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
 
+from clmkit.evaluation import LossHistory
 from clmkit.tracks import Track
-from clmkit.training import live
-from clmkit.training.live import LivePlot
-from clmkit.training.shared import LossHistory
-from clmkit.training.trainer import LivePlotCallback, build_trainer
+from clmkit.training.pytorch import LivePlotCallback, build_trainer
+from clmkit.widgets import live
+from clmkit.widgets.live import LivePlot
 
 HISTORY = LossHistory([(5, 4.0), (10, 3.0)], [(10, 3.5)])
 RATES = [(5, 2e-3), (10, 1e-3)]

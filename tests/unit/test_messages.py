@@ -10,9 +10,9 @@ from clmkit.messages import (
     OWN_ISOLATE,
     POP,
     RIGHT_ISOLATE,
+    _,
     language,
     languages,
-    translate,
 )
 from clmkit.tracks import choose_track
 
@@ -44,29 +44,29 @@ def test_a_language_that_clmkit_does_not_speak_is_an_error_that_names_those_it_d
 ) -> None:
     monkeypatch.setenv("CLMKIT_LANG", "xx")
     with pytest.raises(ValueError, match="CLMKIT_LANG is 'xx': clmkit speaks en, ar"):
-        translate("Training takes minutes on a GPU.")
+        _("Training takes minutes on a GPU.")
 
 
 def test_english_is_what_stands_in_the_code() -> None:
-    assert translate("{rows:,} rows of {data}", rows=5000, data="x.csv") == "5,000 rows of x.csv"
+    assert _("{rows:,} rows of {data}", rows=5000, data="x.csv") == "5,000 rows of x.csv"
 
 
 def test_arabic_marks_lines_values_and_code_with_their_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLMKIT_LANG", "ar")
-    made = translate("{rows:,} rows of {data}", rows=5000, data="x.csv")
+    made = _("{rows:,} rows of {data}", rows=5000, data="x.csv")
     assert made.startswith(RIGHT_ISOLATE)
     assert made.endswith(POP)
     assert f"{OWN_ISOLATE}5,000{POP}" in made
     assert f"{OWN_ISOLATE}x.csv{POP}" in made
     # A text of no translation is said in English.
-    assert translate("no one translated {this}", this=1).translate(MARKS) == "no one translated 1"
+    assert _("no one translated {this}", this=1).translate(MARKS) == "no one translated 1"
 
 
 def test_options_and_commands_in_an_arabic_message_run_from_left_to_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLMKIT_LANG", "ar")
-    made = translate("nobody knows how long a stream is: say how many steps to train by --max_steps")
+    made = _("nobody knows how long a stream is: say how many steps to train by --max_steps")
     assert made.endswith(f"{LEFT_ISOLATE}--max_steps{POP}{POP}")
-    made = translate("{name}: must hold options and their values, such as `rows: 1000`", name="x.json")
+    made = _("{name}: must hold options and their values, such as `rows: 1000`", name="x.json")
     assert f"{LEFT_ISOLATE}`rows: 1000`{POP}" in made
 
 

@@ -10,12 +10,12 @@ import yaml
 from datasets import DatasetDict
 from huggingface_hub import ModelCard
 
-from clmkit.evaluation import Score
-from clmkit.plots import save_losses
+from clmkit.evaluation import LossHistory, Score
 from clmkit.tracks import HUB_DATA, HUB_MODEL, Track
 from clmkit.training import model_card
 from clmkit.training.model_card import LIBRARIES, write_card
-from clmkit.training.shared import Framework, LossHistory
+from clmkit.training.tuned_models import Framework
+from clmkit.widgets.plots import save_losses
 
 HISTORY = LossHistory([(1, 5.0), (2, 4.25)], [(2, 4.5)])
 COMMIT = "c" * 40

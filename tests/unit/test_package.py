@@ -49,8 +49,8 @@ def test_importing_loads_no_framework(module: str) -> None:
 
 def test_the_modules_that_both_kernels_share_do_without_pytorch() -> None:
     # The Keras kernel has no torch; None in sys.modules makes its import fail.
-    shared = "tracks", "download", "eli5", "tokenization", "chunking", "evaluation", "hub", "training.shared"
-    shared += "training.hub_upload", "training.model_card"
+    shared = ("tracks", "files", "texts", "eli5", "tokenization", "chunking", "evaluation", "saving")
+    shared += ("hub.login", "hub.client", "hub.download", "hub.upload", "training.tuned_models", "training.model_card")
     script = "import sys; sys.modules['torch'] = None\n" + "".join(f"import clmkit.{module}\n" for module in shared)
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -12,11 +12,11 @@ import torch
 from ipywidgets import Button, VBox, Widget
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from clmkit import playground, plots
 from clmkit.generation import generate_text, sampling_steps
-from clmkit.messages import translate
-from clmkit.playground import bars, open_playground, stream_text
+from clmkit.messages import _
 from clmkit.tracks import BUNDLED
+from clmkit.widgets import playground, plots
+from clmkit.widgets.playground import bars, open_playground, stream_text
 
 PROMPT = "The sky is blue because"
 BUTTONS = "Generate", "Stop"
@@ -137,10 +137,10 @@ def test_in_arabic_what_is_no_name_of_an_argument_is_arabic(
     monkeypatch.setenv("CLMKIT_LANG", "ar")
     opened: Opened = request.getfixturevalue("opened")
     assert opened["temperature"].value == 0.8
-    assert [one.description for one in opened.widgets if isinstance(one, Button)] == list(map(translate, BUTTONS))
-    assert "توليد" in translate(BUTTONS[0])
-    opened[translate("Prompt")].value = " "
-    opened[translate(BUTTONS[0])].click()
+    assert [one.description for one in opened.widgets if isinstance(one, Button)] == list(map(_, BUTTONS))
+    assert "توليد" in _(BUTTONS[0])
+    opened[_("Prompt")].value = " "
+    opened[_(BUTTONS[0])].click()
     wait()
     assert "الموجّه" in opened.status()
     assert sum('dir="rtl"' in str(getattr(one, "value", "")) for one in opened.widgets) == 3
@@ -269,9 +269,9 @@ def test_a_bar_is_as_long_as_its_share_of_the_largest_and_a_cut_off_token_is_cro
     table = bars("<tuned>", steps)
     assert "<tuned>" not in table
     assert table.count("✕</td>") == 2 * 6  # top_k left four of ten, and top_p cuts nothing more
-    largest = max(probability for step in steps for _, probability in step.best)
+    largest = max(probability for step in steps for name, probability in step.best)
     for step in steps:
-        for _, probability in step.best[:4]:
+        for _token, probability in step.best[:4]:
             assert f"0/{4 * probability / largest:.2f}em 100%" in table
             assert f">{probability:.1%}</td>" in table
 

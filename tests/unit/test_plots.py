@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from clmkit.plots import BLUE, NEIGHBOURS, ORANGE
+from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE
 
 # Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
 VISIONS = {

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from clmkit import hub_client
-from clmkit.hub_client import READING_SECONDS, RETRIES, Retries
+from clmkit.hub import client as hub_client
+from clmkit.hub.client import READING_SECONDS, RETRIES, Retries
 
 URL = "http://127.0.0.1:9/ada/model/resolve/main/model.safetensors"
 MEBIBYTE = 1 << 20

@@ -5,7 +5,9 @@ from itertools import chain
 import pytest
 from datasets import Dataset
 
-from clmkit.eli5 import ELI5_FEATURES, join_answers, load_local, split_rows
+from clmkit.eli5 import ELI5_FEATURES
+from clmkit.files import load_local
+from clmkit.texts import join_answers, split_rows
 from clmkit.tracks import BUNDLED
 
 # Those of ELI5-Category.

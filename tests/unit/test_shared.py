@@ -9,23 +9,23 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.chunking import chunk
-from clmkit.download import MODEL_FILES, NEEDED_FILES
-from clmkit.eli5 import join_answers, load_eli5, load_local, split_rows
+from clmkit.chunking import chunk, prepare_blocks
+from clmkit.eli5 import load_eli5
+from clmkit.files import load_local
+from clmkit.hub.download import MODEL_FILES, NEEDED_FILES
+from clmkit.saving import check_output_dir, write_whole
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import HUB_MODEL, Track
-from clmkit.training import shared as module
-from clmkit.training.shared import (
+from clmkit.training import tuned_models as module
+from clmkit.training.tuned_models import (
     TRAINED_BY,
     Framework,
-    check_output_dir,
     find_or_train,
     is_model,
     model_folder,
     precision_policy,
-    prepare_blocks,
     tuned_models,
-    write_whole,
 )
 from tests.fake_hub import TOKEN
 from tests.kernels import ROOT

@@ -12,10 +12,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from clmkit.chunking import prepare_blocks
 from clmkit.evaluation import score
 from clmkit.tracks import BUNDLED, choose_track
-from clmkit.training.shared import prepare_blocks
-from clmkit.training.trainer import build_trainer
+from clmkit.training.pytorch import build_trainer
 
 FOLDER = BUNDLED / "tiny_gpt2"
 

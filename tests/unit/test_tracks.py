@@ -8,8 +8,9 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit import download, tracks
-from clmkit.download import MODEL_FILES
+from clmkit import tracks
+from clmkit.hub import download
+from clmkit.hub.download import MODEL_FILES
 from clmkit.tracks import BUNDLED, DATA_FILES, HUB_DATA, HUB_MODEL, Track, choose_track, has_gpu
 
 Machine = Callable[..., None]

@@ -20,14 +20,13 @@ from transformers import (
     set_seed,
 )
 
-from clmkit.evaluation import score
+from clmkit.chunking import collate_blocks
+from clmkit.evaluation import LossHistory, score
 from clmkit.tracks import Track
-from clmkit.training import trainer as trainer_module
-from clmkit.training.shared import LossHistory
-from clmkit.training.trainer import (
+from clmkit.training import pytorch as trainer_module
+from clmkit.training.pytorch import (
     HubCallback,
     build_trainer,
-    collate_blocks,
     find_or_train,
     hardware_arguments,
     hyperparameters,
@@ -102,7 +101,7 @@ def test_training_in_bfloat16_on_a_cpu_comes_out_near_float32(
 
 FREED = """
 import resource, sys, torch
-from clmkit.training.trainer import keep_freed_memory
+from clmkit.training.pytorch import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

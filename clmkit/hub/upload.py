@@ -5,8 +5,8 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 
-from clmkit.hub_client import HUB_ERRORS, explain, hub_step
-from clmkit.messages import translate
+from clmkit.hub.client import HUB_ERRORS, explain, hub_step
+from clmkit.messages import _
 
 # What it takes to resume, which is larger than the model and of use to no one else, and texts, which are not ours.
 NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet"]
@@ -60,13 +60,13 @@ class Uploads:
         if self.last_job is None:
             return
         if self.busy:
-            print(translate("Waiting for the upload to {name}", name=self.repo_id))
+            print(_("Waiting for the upload to {name}", name=self.repo_id))
         try:
             self.last_job.result()
         except HUB_ERRORS as error:
-            step = translate("uploading to {name}", name=self.repo_id)
+            step = _("uploading to {name}", name=self.repo_id)
             problem = str(explain(error, step, _remedy(self.folder)))
-            print(translate("While training, {problem}", problem=problem))
+            print(_("While training, {problem}", problem=problem))
             self.step = None
         self.last_job = None
 
@@ -92,13 +92,11 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
     """
     folder = Path(folder)
     if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(
-            translate("there is no model.safetensors in {folder}: save the model there first", folder=folder.as_posix())
-        )
+        raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
     api = HfApi(token=token)
     repo_id = _create_repo(api, name or folder.absolute().name)
-    print(translate("Uploading to {name}", name=repo_id))
-    with hub_step(translate("uploading to {name}", name=repo_id), _remedy(folder)):
+    print(_("Uploading to {name}", name=repo_id))
+    with hub_step(f"uploading to {repo_id}", _remedy(folder)):
         api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
@@ -109,10 +107,10 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
 
 
 def _create_repo(api: HfApi, name: str) -> str:
-    remedy = translate("Run this again with a token that may write; everything else works without")
-    with hub_step(translate("making the repository {name}", name=name), remedy):
+    remedy = "Run this again with a token that may write; everything else works without"
+    with hub_step(f"making the repository {name}", remedy):
         return str(api.create_repo(name, exist_ok=True).repo_id)
 
 
 def _remedy(folder: Path) -> str:
-    return translate("The model is safe in {folder}; to upload it: push_model({folder!r})", folder=folder.as_posix())
+    return f"The model is safe in {folder.as_posix()}; to upload it: push_model({folder.as_posix()!r})"

@@ -19,13 +19,14 @@ from transformers import (
     TrainingArguments,
 )
 
-from clmkit.download import download_model
-from clmkit.messages import translate
+from clmkit.chunking import collate_blocks, prepare_blocks
+from clmkit.evaluation import LossHistory
+from clmkit.hub.download import download_model
+from clmkit.hub.upload import Uploads
+from clmkit.saving import check_output_dir, write_whole
 from clmkit.tracks import Track
-from clmkit.training import shared
-from clmkit.training.hub_upload import Uploads
-from clmkit.training.live import LivePlot
-from clmkit.training.shared import LossHistory, check_output_dir, prepare_blocks
+from clmkit.training import tuned_models
+from clmkit.widgets.live import LivePlot
 
 # The guide's, and what its call lacks; what depends on the track or the machine is added by course_arguments.
 COURSE_ARGUMENTS: dict[str, Any] = {
@@ -126,7 +127,7 @@ class HubCallback(TrainerCallback):
             self.uploads.finish()
 
     def _save_and_upload(self, message: str, state: TrainerState, objects: Mapping[str, Any]) -> None:
-        with shared.write_whole(self.uploads.folder) as unfinished:
+        with write_whole(self.uploads.folder) as unfinished:
             objects["model"].save_pretrained(unfinished)
             objects["processing_class"].save_pretrained(unfinished)
         self.uploads.start(message, state.global_step)
@@ -162,20 +163,6 @@ class LivePlotCallback(TrainerCallback):
         ]
         if self.plot is not None and state.is_world_process_zero:
             self.plot.update(state.global_step, loss_history(state.log_history), rates, last=last)
-
-
-def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, torch.Tensor]:
-    """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
-
-    Args:
-        rows: Blocks, each with ``input_ids`` of the same length, and ``labels`` where they are others.
-
-    Returns:
-        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal unless the rows have labels: the model
-        shifts them, and an eos_token in them counts. The guide's collator would take it for padding and leave it out.
-    """
-    labels = [row.get("labels", row["input_ids"]) for row in rows]
-    return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "labels": torch.tensor(labels)}
 
 
 def course_arguments(track: Track, model: PreTrainedModel) -> dict[str, Any]:
@@ -229,13 +216,7 @@ def build_trainer(
     block_size = len(blocks["test"][0]["input_ids"])
     context = model.config.max_position_embeddings
     if block_size > context:
-        raise ValueError(
-            translate(
-                "blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter",
-                block_size=block_size,
-                context=context,
-            )
-        )
+        raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
     args = TrainingArguments(**{**course_arguments(track, model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()
@@ -260,14 +241,14 @@ def find_or_train(track: Track) -> Path:
     """
 
     def train(folder: Path) -> None:
-        base = download_model(track)
+        base = download_model(track.model)
         tokenizer = AutoTokenizer.from_pretrained(base)
         model = AutoModelForCausalLM.from_pretrained(base)
         trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
         trainer.train()
         trainer.save_model()
 
-    return shared.find_or_train(track, "pytorch", train)
+    return tuned_models.find_or_train(track, "pytorch", train)
 
 
 def hyperparameters(arguments: TrainingArguments) -> dict[str, Any]:

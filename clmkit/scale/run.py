@@ -23,21 +23,20 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
-from clmkit.download import download_model
 from clmkit.evaluation import Score
 from clmkit.generation import generate_texts
-from clmkit.messages import translate
-from clmkit.tracks import Track, has_gpu
-from clmkit.training.checkpoints import last_whole, step_of
-from clmkit.training.data import HELD_OUT, Prepared, prepare_rows, prepare_stream, read_held_out
-from clmkit.training.failures import one_sentence
-from clmkit.training.guard import STREAM_STATE, Guard
-from clmkit.training.hub_upload import push_model
-from clmkit.training.model_card import write_card
-from clmkit.training.options import RunOptions, choose_run
-from clmkit.training.plan import print_plan
-from clmkit.training.processes import EpochBlocks, Interrupted, join_processes, one_voice, score_together
-from clmkit.training.record import (
+from clmkit.hub.download import download_model
+from clmkit.hub.upload import push_model
+from clmkit.messages import _
+from clmkit.saving import check_output_dir, write_whole
+from clmkit.scale.checkpoints import last_whole, step_of
+from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream, read_held_out
+from clmkit.scale.failures import one_sentence
+from clmkit.scale.guard import STREAM_STATE, Guard
+from clmkit.scale.options import RunOptions, choose_run
+from clmkit.scale.plan import print_plan
+from clmkit.scale.processes import EpochBlocks, Interrupted, join_processes, one_voice, score_together
+from clmkit.scale.record import (
     RECORD,
     check_same_run,
     describe_history,
@@ -47,9 +46,11 @@ from clmkit.training.record import (
     read_record,
     write_record,
 )
-from clmkit.training.shared import check_output_dir, is_model, write_whole
-from clmkit.training.streams import BlockStream
-from clmkit.training.trainer import build_trainer, hyperparameters, loss_history
+from clmkit.scale.streams import BlockStream
+from clmkit.tracks import Track, has_gpu
+from clmkit.training.model_card import write_card
+from clmkit.training.pytorch import build_trainer, hyperparameters, loss_history
+from clmkit.training.tuned_models import is_model
 
 # A stream has no epochs to log, evaluate and save by.
 STREAM_ARGUMENTS = {"eval_strategy": "steps", "eval_steps": 0.1, "save_strategy": "steps", "save_steps": 0.1}
@@ -145,7 +146,7 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
             _train(job, trainer)
             if job.guard.stopped:
                 print(
-                    translate(
+                    _(
                         "Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there",
                         step=trainer.state.global_step,
                     )
@@ -154,7 +155,7 @@ def train(options: RunOptions, **arguments: Any) -> RunResult:
             result = _finish(job, trainer, record)
         if first and arguments.get("push_to_hub"):
             shared = push_model(job.folder, arguments.get("hub_model_id"), arguments.get("hub_token"))
-            print(translate("Shared: {address}", address=shared))
+            print(_("Shared: {address}", address=shared))
         return result
 
 
@@ -193,7 +194,7 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
         ValueError: As ``generate_texts``.
     """
     if not is_model(Path(folder)):
-        raise FileNotFoundError(translate("there is no model in {folder!r}: train one there first", folder=str(folder)))
+        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
     model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
     return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)
 
@@ -201,15 +202,8 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
 def _finished_record(folder: str | Path) -> dict[str, Any]:
     record = read_record(folder)
     if record is None or record["status"] != "finished":
-        state = translate("no run") if record is None else translate("a run that is not finished")
-        raise FileNotFoundError(
-            translate(
-                "{folder!r} holds {state}: `python -m clmkit train --output_dir {path}`",
-                folder=str(folder),
-                state=state,
-                path=folder,
-            )
-        )
+        state = _("no run") if record is None else _("a run that is not finished")
+        raise FileNotFoundError(f"{str(folder)!r} holds {state}: `python -m clmkit train --output_dir {folder}`")
     return record
 
 
@@ -219,13 +213,7 @@ def _held_out(options: RunOptions, tokenizer: PreTrainedTokenizerBase, folder: P
     context = AutoConfig.from_pretrained(folder).max_position_embeddings
     prepared = prepare_rows(choose_run(options), options, tokenizer, context)
     if prepared.fingerprint != fingerprint:
-        raise ValueError(
-            translate(
-                "{data} is not what the model in {folder!r} was trained and tested on",
-                data=prepared.facts["data"],
-                folder=str(folder),
-            )
-        )
+        raise ValueError(f"{prepared.facts['data']} is not what the model in {str(folder)!r} was trained and tested on")
     return prepared.test
 
 
@@ -263,9 +251,9 @@ def _set_up(options: RunOptions, arguments: dict[str, Any], first: bool) -> _Job
 
 def _stream_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments.get("max_steps", -1) < 1:
-        raise ValueError(translate("nobody knows how long a stream is: say how many steps to train by --max_steps"))
+        raise ValueError("nobody knows how long a stream is: say how many steps to train by --max_steps")
     if arguments.get("dataloader_num_workers"):
-        raise ValueError(translate("a stream is read by the process that trains: leave --dataloader_num_workers at 0"))
+        raise ValueError("a stream is read by the process that trains: leave --dataloader_num_workers at 0")
     return {**STREAM_ARGUMENTS, **arguments, "ignore_data_skip": True}
 
 
@@ -280,7 +268,7 @@ def _clean(folder: Path, *, begun: bool) -> None:
 def _prepare(
     options: RunOptions, track: Track, folder: Path, arguments: Mapping[str, Any]
 ) -> tuple[PreTrainedTokenizerBase, Prepared]:
-    base = download_model(track, weights=False)
+    base = download_model(track.model, weights=False)
     tokenizer, context = AutoTokenizer.from_pretrained(base), AutoConfig.from_pretrained(base).max_position_embeddings
     if not options.streaming:
         return tokenizer, prepare_rows(track, options, tokenizer, context)
@@ -294,7 +282,7 @@ def _build(job: _Job) -> Trainer:
     """The Trainer, with the model to start from; with the trained one where only what follows training is left."""
     with PartialState().local_main_process_first():
         trained = job.checkpoint if job.checkpoint and _is_complete(job.checkpoint) else None
-        model = AutoModelForCausalLM.from_pretrained(trained or download_model(job.track))
+        model = AutoModelForCausalLM.from_pretrained(trained or download_model(job.track.model))
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(job.arguments.get("fsdp"))
     settings = {
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
@@ -318,7 +306,7 @@ def _begin(job: _Job, trainer: Trainer, first: bool) -> dict[str, Any]:
         record = job.earlier
     if record["status"] == "finished":
         print(
-            translate(
+            _(
                 "{folder} holds this run, finished: perplexity {perplexity:.2f}",
                 folder=job.folder.as_posix(),
                 perplexity=record["after"]["perplexity"],
@@ -326,7 +314,7 @@ def _begin(job: _Job, trainer: Trainer, first: bool) -> dict[str, Any]:
         )
         return record
     if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not trainer.is_fsdp_enabled:
-        print(translate("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole"))
+        print(_("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole"))
     done = step_of(job.checkpoint) if job.checkpoint else 0
     print_plan(job.track, job.prepared, trainer, held_out=job.options.held_out, done=done)
     if not job.earlier:
@@ -357,7 +345,7 @@ def _train(job: _Job, trainer: Trainer) -> None:
     """Train from the beginning or from the last whole checkpoint, unless that is the last one of all."""
     checkpoint = job.checkpoint
     if checkpoint:
-        print(translate("Going on from {checkpoint}", checkpoint=checkpoint.name))
+        print(_("Going on from {checkpoint}", checkpoint=checkpoint.name))
         if _is_complete(checkpoint):
             trainer.state = _state_of(checkpoint)
             return
@@ -389,17 +377,13 @@ def _finish(job: _Job, trainer: Trainer, record: dict[str, Any]) -> RunResult:
     if first:
         _write_results(job, trainer, record, after)
         _print_score(after, len(job.prepared.test))
-        print(
-            translate(
-                "The model, its card, its curve and {record} are in {folder}", record=RECORD, folder=folder.as_posix()
-            )
-        )
+        print(_("The model, its card, its curve and {record} are in {folder}", record=RECORD, folder=folder.as_posix()))
     return RunResult(folder, after)
 
 
 def _print_score(score: Score, blocks: int) -> None:
     print(
-        translate(
+        _(
             "Perplexity {perplexity:.2f} on {tokens:,} predictions in {blocks:,} blocks held out",
             perplexity=score.perplexity,
             tokens=score.tokens,

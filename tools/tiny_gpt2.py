@@ -1,6 +1,6 @@
 """Make the bundled tiny GPT-2 from text that this Python environment carries.
 
-    python -m clmkit.bundled.make_tiny_gpt2 --output OUTPUT_FOLDER
+    python -m tools.tiny_gpt2 --output OUTPUT_FOLDER
 
 Step 1 collects English prose: the paragraphs of every docstring of the standard library and of the installed packages,
 and ``pydoc_data.topics``, without tables of arguments, code or duplicates. Step 2 trains a byte-level BPE of 4,096

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from clmkit.chunking import check_block_size
-from clmkit.messages import translate
 from clmkit.tracks import MODEL_NAME, Track, choose_track
 
 
@@ -53,9 +52,7 @@ class RunOptions:
         for name in ("rows", "test_rows", "window"):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(
-                    translate("{name} must be a whole number of 1 or more, not {value!r}", name=name, value=value)
-                )
+                raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}")
         if isinstance(self.data, str):
             self.data = [self.data]
 

@@ -15,8 +15,6 @@ from huggingface_hub import constants
 from huggingface_hub import get_token as _get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-from clmkit.messages import translate
-
 if TYPE_CHECKING:
     import httpx2
 
@@ -60,14 +58,11 @@ def hub_step(step: str, remedy: str) -> Iterator[None]:
 
 def explain(error: BaseException, step: str, remedy: str) -> OSError:
     """The exception that ``hub_step`` raises in place of another one."""
-    sentence = translate("{step} failed: {reason}.", step=step, reason=reason(error))
+    sentence = f"{step} failed: {reason(error)}."
     if is_disk_full(error):
         return OSError(
             errno.ENOSPC,
-            translate(
-                "{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
-                sentence=sentence,
-            ),
+            f"{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
         )
     if status_of(error) in (401, 403):
         return PermissionError(f"{sentence} {remedy}".rstrip())
@@ -94,23 +89,20 @@ def reason(error: BaseException) -> str:
     """What an exception of the clients means, in a few words."""
     status = status_of(error)
     if is_disk_full(error):
-        return translate("the disk is full")
+        return "the disk is full"
     if status == 401:
         if get_token() is None:
-            return translate("the Hub wants a login (status 401)")
-        return translate("the Hub refuses the token (status 401)")
+            return "the Hub wants a login (status 401)"
+        return "the Hub refuses the token (status 401)"
     if status == 403:
-        return translate("the token does not allow it (status 403)")
+        return "the token does not allow it (status 403)"
     if status == 404:
-        return translate("the Hub has no such thing, or it is private (status 404)")
+        return "the Hub has no such thing, or it is private (status 404)"
     if status:
-        return translate("the Hub answers with status {status}", status=status)
+        return f"the Hub answers with status {status}"
     causes = [cause for cause in _causes(error) if isinstance(cause, HUB_ERRORS)]
     if any(isinstance(cause, json.JSONDecodeError) for cause in causes):
-        return translate(
-            "what answers at {address} is not the Hub; some networks want a login in the browser first",
-            address=constants.ENDPOINT,
-        )
+        return f"what answers at {constants.ENDPOINT} is not the Hub; some networks want a login in the browser first"
     root = causes[-1] if causes else error
     # A complaint about a malformed header quotes the header.
     lines = re.sub("Bearer .*", "Bearer ...", str(root)).splitlines()

@@ -7,8 +7,8 @@ from typing import Any
 
 from IPython.display import display
 
-from clmkit.plots import draw_run
-from clmkit.training.shared import LossHistory
+from clmkit.evaluation import LossHistory
+from clmkit.widgets.plots import draw_run
 
 
 class LivePlot:

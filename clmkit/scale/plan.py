@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from transformers import Trainer
 
-from clmkit.eli5 import SPLIT_SEED
-from clmkit.messages import translate
+from clmkit.chunking import collate_blocks
+from clmkit.messages import _
+from clmkit.scale.data import Prepared
+from clmkit.scale.record import device_name
+from clmkit.scale.streams import BlockStream
+from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
-from clmkit.training.data import Prepared
 from clmkit.training.model_card import base_model
-from clmkit.training.record import device_name
-from clmkit.training.streams import BlockStream
-from clmkit.training.trainer import collate_blocks
 
 PROBE_STEPS = 2
 
@@ -31,33 +31,33 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, held_out: 
     """
     args = trainer.args
     model: Any = trainer.model
-    epochs, per_epoch, *_, steps = trainer.set_initial_training_values(args, trainer.get_train_dataloader())
+    epochs, per_epoch, *_others, steps = trainer.set_initial_training_values(args, trainer.get_train_dataloader())
     blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     size = len(prepared.test[0]["input_ids"])
     name = Path(track.model).name if Path(track.model).is_dir() else base_model(track)
-    print(translate("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
-    print(translate("Data:   {source}", source=prepared.facts["data"]))
+    print(_("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
+    print(_("Data:   {source}", source=prepared.facts["data"]))
     _print_amounts(prepared, held_out, size, steps, per_epoch)
     print(
-        translate(
+        _(
             "Step:   {blocks:,} blocks: processes x blocks each x steps accumulated = {product}",
             blocks=blocks,
             product=f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}",
         )
     )
-    print(translate("Tokens: {tokens:,}", tokens=steps * blocks * size))
+    print(_("Tokens: {tokens:,}", tokens=steps * blocks * size))
     print(_expected_time(trainer, prepared, steps - done, blocks // args.world_size, epochs))
 
 
 def _print_amounts(prepared: Prepared, held_out: float, size: int, steps: int, per_epoch: int) -> None:
     test = len(prepared.test)
     if isinstance(prepared.train, BlockStream):
-        print(translate("Rows:   streamed; {held_out:.3g} of them held out by a checksum", held_out=held_out))
-        print(translate("Blocks: streamed to train on, {test:,} to test on, {size} tokens each", test=test, size=size))
-        print(translate("Steps:  {steps:,}", steps=steps))
+        print(_("Rows:   streamed; {held_out:.3g} of them held out by a checksum", held_out=held_out))
+        print(_("Blocks: streamed to train on, {test:,} to test on, {size} tokens each", test=test, size=size))
+        print(_("Steps:  {steps:,}", steps=steps))
         return
     print(
-        translate(
+        _(
             "Rows:   {rows:,}; {held_out:.3g} of them held out before packing, seed {seed}",
             rows=prepared.rows,
             held_out=held_out,
@@ -65,25 +65,25 @@ def _print_amounts(prepared: Prepared, held_out: float, size: int, steps: int, p
         )
     )
     print(
-        translate(
+        _(
             "Blocks: {train:,} to train on, {test:,} to test on, {size} tokens each",
             train=len(prepared.train),
             test=test,
             size=size,
         )
     )
-    print(translate("Steps:  {steps:,}, {per_epoch:,} an epoch", steps=steps, per_epoch=per_epoch))
+    print(_("Steps:  {steps:,}, {per_epoch:,} an epoch", steps=steps, per_epoch=per_epoch))
 
 
 def _expected_time(trainer: Trainer, prepared: Prepared, steps: int, blocks: int, epochs: int) -> str:
     where = device_name(trainer.args.device)
     if trainer.is_fsdp_enabled:  # before it is sharded, the model may not fit
-        return translate("Time:   not known before it begins, on {where}", where=where)
+        return _("Time:   not known before it begins, on {where}", where=where)
     seconds = _seconds_per_block(trainer, prepared)
     evaluations = epochs if trainer.args.eval_strategy == "epoch" else 0
     # No backward pass: a third of the work.
     tested = (evaluations + 1) * len(prepared.test) / trainer.args.world_size / 3
-    return translate(
+    return _(
         "Time:   about {time}, at {speed:,.0f} tokens/s a process in a probe, on {where}",
         time=_duration(seconds * (steps * blocks + tested)),
         speed=len(prepared.test[0]["input_ids"]) / seconds,
@@ -119,7 +119,7 @@ def _now(kind: str) -> float:
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return translate("{seconds:.0f} s", seconds=seconds)
+        return _("{seconds:.0f} s", seconds=seconds)
     if seconds < 5400:
-        return translate("{minutes:.0f} minutes", minutes=seconds / 60)
-    return translate("{hours:.1f} hours", hours=seconds / 3600)
+        return _("{minutes:.0f} minutes", minutes=seconds / 60)
+    return _("{hours:.1f} hours", hours=seconds / 3600)

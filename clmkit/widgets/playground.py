@@ -29,10 +29,10 @@ from transformers import (
     TextStreamer,
 )
 
-from clmkit.explorers import own_direction, somebody_is_there
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
-from clmkit.messages import html_direction, translate
-from clmkit.plots import BLUE, plot_next_tokens
+from clmkit.messages import _, html_direction
+from clmkit.widgets.explorers import own_direction, somebody_is_there
+from clmkit.widgets.plots import BLUE, plot_next_tokens
 
 # Text and background always come as a pair from JupyterLab's theme; elsewhere they are black on white.
 THEME = "color:var(--jp-content-font-color1,#000);background:var(--jp-layout-color1,#fff)"
@@ -97,7 +97,7 @@ def _controls(prompt: str) -> dict[str, Widget]:
     one["continuous_update"] = True  # else a value sent by the very click on Generate may come after the click
     layout = Layout(width="98%", height="5em")
     return {
-        "prompt": Textarea(prompt, description=translate("Prompt"), style={"description_width": "9em"}, layout=layout),
+        "prompt": Textarea(prompt, description=_("Prompt"), style={"description_width": "9em"}, layout=layout),
         "temperature": BoundedFloatText(0.8, min=0.1, max=3, step=0.1, description="temperature", **one),
         "top_k": BoundedIntText(10, min=0, max=1000, description="top_k", **one),
         "top_p": BoundedFloatText(0.9, min=0.05, max=1, step=0.05, description="top_p", **one),
@@ -126,14 +126,14 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     Returns:
         HTML; a crossed token was cut off.
     """
-    names = [translate("as it is"), *(step.name for step in steps[1:])]
+    names = [_("as it is"), *(step.name for step in steps[1:])]
     titles = [re.sub(" (?=[0-9])", "<br>", name).replace("_", "_<wbr>") for name in names]
-    counts = [translate("{left:,} left", left=step.left) for step in steps]
+    counts = [_("{left:,} left", left=step.left) for step in steps]
     heads = "".join(
         f'<th scope="col" style="padding:1px 4px;text-align:left">{title}<br>{left}</th>'
         for title, left in zip(titles, counts, strict=True)
     )
-    token = translate("token")
+    token = _("token")
     largest = max(probability for step in steps for _, probability in step.best)
     rows = "".join(
         f'<tr><th scope="row" style="text-align:right;padding:1px 4px"><bdi>{html.escape(repr(text))}</bdi></th>'
@@ -141,7 +141,7 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
         + "</tr>"
         for number, (text, _) in enumerate(steps[0].best)
     )
-    caption = html.escape(translate("{model}: the next token after the prompt (✕: cut off)", model=name))
+    caption = html.escape(_("{model}: the next token after the prompt (✕: cut off)", model=name))
     return (
         f'<table style="{THEME};border-collapse:collapse;font-size:85%;line-height:1.5">'
         f'<caption style="{THEME};text-align:left">{caption}</caption>'
@@ -172,8 +172,8 @@ class _Playground:
 
     def container(self) -> VBox:
         """Everything, laid out."""
-        generate = Button(description=translate("Generate"), button_style="primary")
-        stop = Button(description=translate("Stop"))
+        generate = Button(description=_("Generate"), button_style="primary")
+        stop = Button(description=_("Stop"))
         generate.on_click(self.on_generate)
         stop.on_click(self.on_stop)
         prompt, *numbers = self.controls.values()
@@ -221,7 +221,7 @@ class _Playground:
             if stop is not self.stop:
                 return
             try:
-                self.tell(translate("Generating"))
+                self.tell(_("Generating"))
                 for name in self.models:
                     self.write(name, "")
                 for name, model in self.models.items():
@@ -229,7 +229,7 @@ class _Playground:
                         show = partial(self.write, name, busy=True)
                         text = stream_text(model, self.tokenizer, on_text=show, stop=stop, **values)
                         self.write(name, text)
-                self.tell(translate("Stopped") if stop.is_set() else translate("Done"))
+                self.tell(_("Stopped") if stop.is_set() else _("Done"))
             except ValueError as error:
                 self.tell(str(error))
             except Exception as error:

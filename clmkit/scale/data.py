@@ -13,15 +13,17 @@ from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
-from clmkit.eli5 import BUILDERS, join_answers, load_eli5, load_local, split_rows
-from clmkit.hub_client import hub_step
-from clmkit.messages import translate
+from clmkit.eli5 import load_eli5
+from clmkit.files import BUILDERS, load_local
+from clmkit.hub.client import hub_step
+from clmkit.messages import _
+from clmkit.saving import write_whole
+from clmkit.scale.options import RunOptions
+from clmkit.scale.streams import BlockStream, hold_out
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import HUB_DATA, Track
 from clmkit.training.model_card import describe_blocks
-from clmkit.training.options import RunOptions
-from clmkit.training.shared import write_whole
-from clmkit.training.streams import BlockStream, hold_out
 
 HELD_OUT = "held_out.parquet"  # the blocks that a streamed run is tested on
 
@@ -111,9 +113,7 @@ def prepare_stream(
         test_blocks = read_held_out(folder)
     else:
         if not len(test):
-            raise ValueError(
-                translate("none of the rows is held out by --test_size {share}: raise it", share=options.held_out)
-            )
+            raise ValueError(f"none of the rows is held out by --test_size {options.held_out}: raise it")
         test_blocks = chunk(tokenize(test, tokenizer, **how), options.block_size, context=context)
         with write_whole(folder) as unfinished:
             test_blocks.to_parquet(unfinished / HELD_OUT)
@@ -154,10 +154,8 @@ def find_files(data: list[str]) -> list[str]:
     if len(data) == 1 and missing and _is_hub_id(data[0]):
         return []
     if missing:
-        names = translate(" or ").join(missing)
-        raise FileNotFoundError(
-            translate("no file is {names}; the working folder is {folder}", names=names, folder=str(Path.cwd()))
-        )
+        names = _(" or ").join(missing)
+        raise FileNotFoundError(f"no file is {names}; the working folder is {Path.cwd()}")
     return [file for found in files.values() for file in found]
 
 
@@ -179,12 +177,12 @@ def _load(track: Track, options: RunOptions) -> Dataset:
     if files or track.data == HUB_DATA:
         return load_eli5(track if not files else replace(track, data=files[0]))
     commit = _commit(track.data, options.data_revision)
-    step = translate("loading {name}", name=track.data)
-    with hub_step(step, translate("What has arrived is kept: run this again")):
+    step = _("loading {name}", name=track.data)
+    with hub_step(step, "What has arrived is kept: run this again"):
         rows = load_dataset(track.data, split="train", revision=commit)
     rows = rows.select(range(min(options.rows or len(rows), len(rows))))
     rows.info.description = f"{track.data}, commit {commit}, the first {len(rows):,} rows"
-    print(translate("{rows:,} rows from {source}", rows=len(rows), source=track.data))
+    print(_("{rows:,} rows from {source}", rows=len(rows), source=track.data))
     return rows
 
 
@@ -193,7 +191,7 @@ def _load_files(files: list[str], rows: int | None) -> Dataset:
     joined = concatenate_datasets(parts)
     joined = joined.select(range(min(rows or len(joined), len(joined))))
     joined.info.description = f"{_describe_files(files)}, the first {len(joined):,} rows"
-    print(translate("{rows:,} rows from {files} files", rows=len(joined), files=len(files)))
+    print(_("{rows:,} rows from {files} files", rows=len(joined), files=len(files)))
     return joined
 
 
@@ -204,10 +202,7 @@ def _open_stream(track: Track, options: RunOptions) -> tuple[IterableDataset, st
         builders = {_builder(file) for file in files}
         if len(builders) > 1 or None in builders:
             raise ValueError(
-                translate(
-                    "the files of a stream must be of one type out of {known}, each also with .gz",
-                    known=", ".join(BUILDERS),
-                )
+                f"the files of a stream must be of one type out of {', '.join(BUILDERS)}, each also with .gz"
             )
         rows = load_dataset(
             builders.pop(), data_files=[glob.escape(file) for file in files], split="train", streaming=True
@@ -216,7 +211,7 @@ def _open_stream(track: Track, options: RunOptions) -> tuple[IterableDataset, st
     else:
         commit = _commit(track.data, options.data_revision)
         source = f"{track.data}, commit {commit}"
-        with hub_step(translate("opening {name}", name=track.data), translate("Run this again")):
+        with hub_step(f"opening {track.data}", "Run this again"):
             rows = load_dataset(track.data, split="train", revision=commit, streaming=True)
     if options.rows:
         source, rows = f"{source}, the first {options.rows:,} rows", rows.take(options.rows)
@@ -224,8 +219,8 @@ def _open_stream(track: Track, options: RunOptions) -> tuple[IterableDataset, st
 
 
 def _commit(name: str, revision: str | None) -> str:
-    step = translate("asking the Hub for {name}", name=name)
-    with hub_step(step, translate("Check the name, or name a local file")):
+    step = f"asking the Hub for {name}"
+    with hub_step(step, "Check the name, or name a local file"):
         return str(HfApi().dataset_info(name, revision=revision).sha)
 
 

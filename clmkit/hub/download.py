@@ -12,16 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit.hub_client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
-from clmkit.messages import translate
-
-if TYPE_CHECKING:
-    from clmkit.tracks import Track
+from clmkit.hub.client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
 
 RepoType = Literal["model", "dataset"]
 
@@ -68,9 +64,9 @@ def download(
         OSError: If the disk is full.
     """
     limit_waits()
-    step = translate("downloading {name}", name=repo_id)
+    step = f"downloading {repo_id}"
     if revision != "main":
-        step = translate("downloading {name} (revision {revision})", name=repo_id, revision=revision)
+        step = f"downloading {repo_id} (revision {revision})"
 
     def attempt() -> Path:
         fetch = partial(snapshot_download, repo_id, repo_type=repo_type, revision=revision)
@@ -82,7 +78,7 @@ def download(
         return folder
 
     with RETRIES.within(PATIENCE):
-        return _patiently(attempt, step, translate("What has arrived is kept: run this again."), remedy)
+        return _patiently(attempt, step, "What has arrived is kept: run this again.", remedy)
 
 
 def download_gzip(url: str) -> Path:
@@ -106,7 +102,7 @@ def download_gzip(url: str) -> Path:
     def attempt() -> Path:
         content = _get(url)
         if not _is_whole_gzip(content):
-            raise OSError(translate("what arrived is no whole gzip file"))
+            raise OSError("what arrived is no whole gzip file")
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             (Path(folder) / path.name).write_bytes(content)
@@ -114,7 +110,7 @@ def download_gzip(url: str) -> Path:
 
     if path.is_file():
         return path
-    return _patiently(attempt, translate("reading {name}", name=url), translate("Run this again."), "")
+    return _patiently(attempt, f"reading {url}", "Run this again.", "")
 
 
 def _get(url: str) -> bytes:
@@ -174,11 +170,11 @@ def cached_folder(
     return None if _missing(_files(Path(found)), required) else Path(found)
 
 
-def download_model(track: "Track", *, weights: bool = True) -> str:
-    """Get the track's model, for ``from_pretrained``.
+def download_model(name: str, *, weights: bool = True) -> str:
+    """Get a model, for ``from_pretrained``.
 
     Args:
-        track: Names the model: a folder, such as the bundled one, or a repository on the Hub.
+        name: A folder, such as the bundled one, or a repository on the Hub: ``track.model``.
         weights: Whether the weights are needed; a tokenizer does without.
 
     Returns:
@@ -189,12 +185,12 @@ def download_model(track: "Track", *, weights: bool = True) -> str:
         ConnectionError: As ``download``.
         OSError: As ``download``.
     """
-    if Path(track.model).is_dir():
-        return track.model
-    patterns = [name for name in MODEL_FILES if weights or name not in WEIGHTS]
-    needed = [name for name in NEEDED_FILES if weights or name != NEEDED_WEIGHTS]
-    remedy = translate("Or take the quick track, which needs no network: choose_track('quick')")
-    return str(download(track.model, patterns, required=needed, remedy=remedy))
+    if Path(name).is_dir():
+        return name
+    patterns = [file for file in MODEL_FILES if weights or file not in WEIGHTS]
+    needed = [file for file in NEEDED_FILES if weights or file != NEEDED_WEIGHTS]
+    remedy = "Or take the quick track, which needs no network: choose_track('quick')"
+    return str(download(name, patterns, required=needed, remedy=remedy))
 
 
 def _is_final(error: BaseException) -> bool:
@@ -212,10 +208,10 @@ def _check(folder: Path, required: Sequence[str]) -> None:
         files[name].resolve().unlink(missing_ok=True)  # equal files share one
         files[name].unlink(missing_ok=True)
     if corrupt:
-        raise OSError(translate("{files} arrived with wrong bytes", files=", ".join(corrupt)))
+        raise OSError(f"{', '.join(corrupt)} arrived with wrong bytes")
     if missing := _missing(files, required):
-        names = translate(" and no ").join(missing)
-        raise FileNotFoundError(translate("no {names} among its files", names=names))
+        names = " and no ".join(missing)
+        raise FileNotFoundError(f"no {names} among its files")
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from clmkit.eli5 import SPLIT_SEED
-from clmkit.evaluation import Score
-from clmkit.messages import translate
+from clmkit.evaluation import LossHistory, Score
+from clmkit.saving import write_whole
+from clmkit.scale.data import Prepared
+from clmkit.scale.options import RunOptions
+from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
-from clmkit.training.data import Prepared
 from clmkit.training.model_card import base_model
-from clmkit.training.options import RunOptions
-from clmkit.training.shared import LossHistory, write_whole
 
 RECORD = "run.json"
 LIBRARIES = ("clmkit", "accelerate", "datasets", "tokenizers", "torch", "transformers")
@@ -100,11 +99,7 @@ def read_record(folder: str | Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(
-            translate(
-                "{path}, line {line}: malformed JSON: {problem}", path=str(path), line=error.lineno, problem=error.msg
-            )
-        ) from error
+        raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
     return record
 
 
@@ -123,16 +118,10 @@ def check_same_run(folder: str | Path, earlier: Mapping[str, Any], now: Mapping[
     before, after = earlier["decisive"], json.loads(json.dumps(now["decisive"]))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if names:
-        differences = ", ".join(
-            translate("{name} was {before!r} and is {now!r}", name=name, before=before.get(name), now=after.get(name))
-            for name in names
-        )
+        differences = ", ".join(f"{name} was {before.get(name)!r} and is {after.get(name)!r}" for name in names)
         raise ValueError(
-            translate(
-                "{folder} holds another run: {differences}. Choose another --output_dir, or remove that folder",
-                folder=Path(folder).as_posix(),
-                differences=differences,
-            )
+            f"{Path(folder).as_posix()} holds another run: {differences}. Choose another --output_dir, or "
+            "remove that folder"
         )
 
 

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
-from clmkit.hub_client import is_disk_full
-from clmkit.messages import translate
-from clmkit.training.checkpoints import last_whole
-from clmkit.training.guard import Guard
+from clmkit.hub.client import is_disk_full
+from clmkit.scale.checkpoints import last_whole
+from clmkit.scale.guard import Guard
 
 
 @contextmanager
@@ -31,20 +30,13 @@ def one_sentence(guard: Guard) -> Iterator[None]:
         raise MemoryError(_out_of_memory(guard)) from error
     except FloatingPointError as error:
         raise FloatingPointError(
-            translate(
-                "{problem}. Lower --learning_rate, or raise --warmup_steps. {left}",
-                problem=str(error),
-                left=_what_is_left(guard),
-            )
+            f"{error}. Lower --learning_rate, or raise --warmup_steps. {_what_is_left(guard)}"
         ) from error
     except Exception as error:
         if not guard.output_dir.is_dir():
             raise FileNotFoundError(
-                translate(
-                    "the output folder {folder} was removed while training, and all checkpoints with it: run this "
-                    "again to begin anew",
-                    folder=guard.output_dir.as_posix(),
-                )
+                f"the output folder {guard.output_dir.as_posix()} was removed while training, and all "
+                "checkpoints with it: run this again to begin anew"
             ) from error
         if "can't allocate memory" in str(error):  # what PyTorch raises on a CPU is a bare RuntimeError
             raise MemoryError(_out_of_memory(guard)) from error
@@ -54,10 +46,9 @@ def one_sentence(guard: Guard) -> Iterator[None]:
 
 
 def _out_of_memory(guard: Guard) -> str:
-    return translate(
+    return (
         "out of memory. Halve --per_device_train_batch_size and double --gradient_accumulation_steps, or take a "
-        "smaller block_size. {left}",
-        left=_what_is_left(guard),
+        f"smaller block_size. {_what_is_left(guard)}"
     )
 
 
@@ -69,17 +60,11 @@ def _not_written(guard: Guard, error: BaseException) -> str:
         shutil.rmtree(guard.saving, ignore_errors=True)
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     free = shutil.disk_usage(guard.output_dir).free / 2**20
-    return translate(
-        "{what} could not be written, with {free:,.0f} MiB free ({reason}). Make room. {left}",
-        what=what,
-        free=free,
-        reason=reason,
-        left=_what_is_left(guard),
-    )
+    return f"{what} could not be written, with {free:,.0f} MiB free ({reason}). Make room. {_what_is_left(guard)}"
 
 
 def _what_is_left(guard: Guard) -> str:
     whole = last_whole(guard.output_dir)
     if whole is None:
-        return translate("There is no checkpoint yet")
-    return translate("{checkpoint} is whole: the same call goes on from there", checkpoint=whole.name)
+        return "There is no checkpoint yet"
+    return f"{whole.name} is whole: the same call goes on from there"

@@ -12,8 +12,6 @@ from datasets import Dataset, IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import get_worker_info
 
-from clmkit.messages import translate
-
 HASH_RANGE = 2**32
 BEGINNING: dict[str, Any] = {"epoch": 0, "window": 0, "rows": None, "carry": [], "blocks": 0}
 
@@ -89,19 +87,13 @@ class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
 
     def __iter__(self) -> Iterator[dict[str, list[int]]]:
         if get_worker_info() is not None:
-            raise ValueError(
-                translate("a stream is read by the process that trains: leave dataloader_num_workers at 0")
-            )
+            raise ValueError("a stream is read by the process that trains: leave dataloader_num_workers at 0")
         while True:
             at_the_beginning = self._state["rows"] is None and self._state["blocks"] == 0
             blocks = self._blocks_of_epoch(self._state["epoch"])
             first = next(blocks, None)
             if first is None and at_the_beginning:
-                raise ValueError(
-                    translate(
-                        "the stream holds too few tokens to fill one block of {block_size}", block_size=self.block_size
-                    )
-                )
+                raise ValueError(f"the stream holds too few tokens to fill one block of {self.block_size}")
             if first is not None:
                 yield first
                 yield from blocks

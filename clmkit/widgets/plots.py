@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
-    from clmkit.training.shared import LossHistory
+    from clmkit.evaluation import LossHistory
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
 BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (

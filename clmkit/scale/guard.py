@@ -14,10 +14,9 @@ import torch
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from clmkit.messages import translate
-from clmkit.training.checkpoints import checkpoint_folder, mark_whole, remove_older, unmark
-from clmkit.training.processes import in_any_process
-from clmkit.training.streams import BlockStream
+from clmkit.scale.checkpoints import checkpoint_folder, mark_whole, remove_older, unmark
+from clmkit.scale.processes import in_any_process
+from clmkit.scale.streams import BlockStream
 
 TERMINATED = 128 + signal.SIGTERM  # the status of a process that SIGTERM ended, by which a scheduler starts it again
 STREAM_STATE = "stream_{rank}.json"
@@ -98,9 +97,7 @@ class Guard(TrainerCallback):
         if not control.should_save:
             return
         if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-            raise FloatingPointError(
-                translate("the weights are no longer finite after step {step}", step=state.global_step)
-            )
+            raise FloatingPointError(f"the weights are no longer finite after step {state.global_step}")
         self._check_folder()
         self.saving = checkpoint_folder(self.output_dir, state.global_step)
         if state.is_world_process_zero:
@@ -117,7 +114,7 @@ class Guard(TrainerCallback):
         """Stop at a loss that is not finite, and where the folder is gone."""
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            raise FloatingPointError(translate("the loss is {loss} at step {step}", loss=loss, step=state.global_step))
+            raise FloatingPointError(f"the loss is {loss} at step {state.global_step}")
         self._check_folder()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
@@ -134,6 +131,4 @@ class Guard(TrainerCallback):
 
     def _check_folder(self) -> None:
         if not self.output_dir.is_dir():
-            raise FileNotFoundError(
-                translate("the output folder {folder} was removed while training", folder=str(self.output_dir))
-            )
+            raise FileNotFoundError(f"the output folder {self.output_dir} was removed while training")

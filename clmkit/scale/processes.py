@@ -16,7 +16,6 @@ from accelerate.utils import gather_object
 from transformers.utils import logging
 
 from clmkit.evaluation import Score, batch_loss, evaluation_mode, sum_losses
-from clmkit.messages import translate
 from clmkit.tracks import has_gpu
 
 
@@ -113,13 +112,7 @@ def join_processes(*, cpu: bool = False, backend: str | None = None, timeout: fl
     state = PartialState(cpu=cpu or not has_gpu(), backend=backend, timeout=timedelta(seconds=timeout))
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if state.num_processes != started:
-        raise RuntimeError(
-            translate(
-                "the launcher started {started} processes, of which accelerate sees {seen}",
-                started=started,
-                seen=state.num_processes,
-            )
-        )
+        raise RuntimeError(f"the launcher started {started} processes, of which accelerate sees {state.num_processes}")
     return state
 
 

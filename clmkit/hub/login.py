@@ -7,8 +7,8 @@ import urllib.request
 
 from huggingface_hub import HfApi, constants
 
-from clmkit.hub_client import HUB_ERRORS, get_token, limit_waits, reason, status_of
-from clmkit.messages import break_lines, translate
+from clmkit.hub.client import HUB_ERRORS, get_token, limit_waits, reason, status_of
+from clmkit.messages import _, break_lines
 
 TOKENS = "https://huggingface.co/settings/tokens"
 
@@ -23,20 +23,16 @@ def check_hub(timeout: float = 5.0) -> None:
         ConnectionError: If it does not answer; the message says what is wrong, in a few words.
     """
     if constants.HF_HUB_OFFLINE:
-        raise ConnectionError(translate("HF_HUB_OFFLINE is set"))
+        raise ConnectionError("HF_HUB_OFFLINE is set")
     try:
         request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
         urllib.request.urlopen(request, timeout=timeout).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:
-            raise ConnectionError(
-                translate("{address} answers with status {status}", address=constants.ENDPOINT, status=error.code)
-            ) from error
+            raise ConnectionError(f"{constants.ENDPOINT} answers with status {error.code}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:
         problem = getattr(error, "reason", error)
-        raise ConnectionError(
-            translate("{address} does not answer: {problem}", address=constants.ENDPOINT, problem=str(problem))
-        ) from error
+        raise ConnectionError(f"{constants.ENDPOINT} does not answer: {problem}") from error
 
 
 def hub_problem() -> str | None:
@@ -61,20 +57,18 @@ def login_status() -> str:
 
 
 def _login_status() -> str:
-    without = translate("Everything in this course but sharing works without.")
+    without = _("Everything in this course but sharing works without.")
     if get_token() is None:
-        return translate("Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN.", without=without)
+        return _("Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN.", without=without)
     try:
         name, may_write = _whoami()
     except PermissionError as error:
-        return translate("{error}. {without}", error=error, without=without)
+        return _("{error}. {without}", error=error, without=without)
     except ConnectionError as error:
-        return translate(
-            "There is a token, but it can't be checked now: {error}. {without}", error=error, without=without
-        )
+        return _("There is a token, but it can't be checked now: {error}. {without}", error=error, without=without)
     if may_write:
-        return translate("Logged in as {name}. Sharing works.", name=name)
-    return translate("Logged in as {name}. This token may only read: sharing needs one that may write.", name=name)
+        return _("Logged in as {name}. Sharing works.", name=name)
+    return _("Logged in as {name}. This token may only read: sharing needs one that may write.", name=name)
 
 
 def choose_sharing(share: bool | None = None) -> bool:
@@ -94,30 +88,18 @@ def choose_sharing(share: bool | None = None) -> bool:
     if share is None:
         share = os.environ.get("CLMKIT_SHARE") == "1"
     if not share:
-        print(translate("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True)."))
+        print(_("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True)."))
         return False
-    without = translate("To go on without: choose_sharing(False).")
+    without = _("To go on without: choose_sharing(False).")
     if get_token() is None:
-        raise PermissionError(
-            translate(
-                "sharing needs a login, and there is no token: notebook 1 shows the ways. {without}", without=without
-            )
-        )
+        raise PermissionError(f"sharing needs a login, and there is no token: notebook 1 shows the ways. {without}")
     try:
         name, may_write = _whoami()
     except OSError as error:
-        raise type(error)(
-            translate("sharing is not possible now: {error}. {without}", error=str(error), without=without)
-        ) from error
+        raise type(error)(f"sharing is not possible now: {error}. {without}") from error
     if not may_write:
-        raise PermissionError(
-            translate(
-                "the token of {name} may only read; sharing needs one that may write. {without}",
-                name=name,
-                without=without,
-            )
-        )
-    print(translate("Sharing: the model will be uploaded to the account {name}.", name=name))
+        raise PermissionError(f"the token of {name} may only read; sharing needs one that may write. {without}")
+    print(_("Sharing: the model will be uploaded to the account {name}.", name=name))
     return True
 
 
@@ -129,7 +111,7 @@ def user_name() -> str:
         ConnectionError: If the Hub can't be asked.
     """
     if get_token() is None:
-        raise PermissionError(translate("not logged in"))
+        raise PermissionError("not logged in")
     return _whoami()[0]
 
 
@@ -143,11 +125,7 @@ def _whoami() -> tuple[str, bool]:
         status = status_of(error)
         if status in (401, 403):
             raise PermissionError(
-                translate(
-                    "The Hub refuses the token (status {status}). Make a new one at {address}, and log in again",
-                    status=status,
-                    address=TOKENS,
-                )
+                f"The Hub refuses the token (status {status}). Make a new one at {TOKENS}, and log in again"
             ) from error
         raise ConnectionError(reason(error)) from error
     token = account.get("auth", {}).get("accessToken", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from clmkit.messages import translate
+from clmkit.messages import _
 
 MARK = "whole.json"  # written last; it names every file of the checkpoint with its size
 
@@ -42,10 +42,10 @@ def missing_from(checkpoint: Path) -> str:
     try:
         sizes = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return translate("it has no {file}, which is written last", file=MARK)
+        return _("it has no {file}, which is written last", file=MARK)
     found = _sizes(checkpoint)
     wrong = [name for name, size in sizes.items() if found.get(name) != size]
-    return translate("{files} not there in full", files=", ".join(wrong)) if wrong else ""
+    return _("{files} not there in full", files=", ".join(wrong)) if wrong else ""
 
 
 def checkpoints(output_dir: str | Path) -> list[Path]:
@@ -65,7 +65,7 @@ def last_whole(output_dir: str | Path) -> Path | None:
         problem = missing_from(checkpoint)
         if not problem:
             return checkpoint
-        print(translate("Passing over {name}, which is half-written: {problem}", name=checkpoint.name, problem=problem))
+        print(_("Passing over {name}, which is half-written: {problem}", name=checkpoint.name, problem=problem))
     return None
 
 

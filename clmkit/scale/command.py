@@ -14,10 +14,9 @@ import yaml
 from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import HfArgumentParser, TrainingArguments
 
-from clmkit.messages import translate
-from clmkit.training.guard import TERMINATED
-from clmkit.training.options import RunOptions
-from clmkit.training.trainer import COURSE_ARGUMENTS
+from clmkit.scale.guard import TERMINATED
+from clmkit.scale.options import RunOptions
+from clmkit.training.pytorch import COURSE_ARGUMENTS
 
 # The options that matter most come first in --help; each is a field of RunOptions or of TrainingArguments.
 FIRST = ("track", "data", "model", "block_size", "streaming", "rows")
@@ -150,15 +149,15 @@ def _words_of_file(name: str) -> list[str]:
     """The options of a file as words of the command line, which gives each its type."""
     path = Path(name)
     if path.suffix not in (".yaml", ".yml", ".json"):
-        raise ValueError(translate("{name!r} is neither an option nor a .yaml or .json file of options", name=name))
+        raise ValueError(f"{name!r} is neither an option nor a .yaml or .json file of options")
     text = path.read_text(encoding="utf-8")
     try:
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
-        raise ValueError(translate("{name}: malformed: {problem}", name=name, problem=problem)) from error
+        raise ValueError(f"{name}: malformed: {problem}") from error
     if not isinstance(values, dict):
-        raise ValueError(translate("{name}: must hold options and their values, such as `rows: 1000`", name=name))
+        raise ValueError(f"{name}: must hold options and their values, such as `rows: 1000`")
     words = []
     for option, value in values.items():
         if value is not None:
@@ -171,7 +170,7 @@ def _word(value: Any) -> str:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from clmkit.training.run import train
+    from clmkit.scale.run import train
 
     options, given = parse_training(arguments)
     if not sys.stderr.isatty():  # a bar in a log file is a line for every step
@@ -188,7 +187,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="what `train` left")
     parser.add_argument("--batch_size", type=int, default=8, help="blocks in one forward pass")
     given = parser.parse_args(arguments)
-    from clmkit.training.run import evaluate
+    from clmkit.scale.run import evaluate
 
     evaluate(given.folder, given.batch_size)
     return 0
@@ -207,7 +206,7 @@ def _generate(arguments: Sequence[str]) -> int:
     parser.add_argument("--top_p", type=float, default=0.95, help="draw from the tokens that make up this probability")
     parser.add_argument("--seed", type=int, default=42, help="of the draw")
     given = vars(parser.parse_args(arguments))
-    from clmkit.training.run import generate
+    from clmkit.scale.run import generate
 
     sample = not given.pop("greedy")
     for text in generate(given.pop("folder"), given.pop("prompt"), do_sample=sample, **given):

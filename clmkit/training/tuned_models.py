@@ -1,25 +1,19 @@
 """What fine-tuning has in common in all three frameworks."""
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from datasets import DatasetDict
 from huggingface_hub import ModelCard
 
-from clmkit.chunking import chunk
-from clmkit.download import MODEL_FILES, NEEDED_FILES, download
-from clmkit.eli5 import join_answers, load_eli5, split_rows
-from clmkit.hub import user_name
-from clmkit.hub_client import get_token
-from clmkit.messages import translate
-from clmkit.tokenization import tokenize
+from clmkit.hub.client import get_token
+from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
+from clmkit.hub.login import user_name
+from clmkit.messages import _
 from clmkit.tracks import Track
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {
@@ -27,60 +21,6 @@ TRAINED_BY: dict[Framework, str] = {
     "tf_keras": "06b_train_keras",
     "keras_hub": "06c_train_keras_hub",
 }
-
-
-class LossHistory(NamedTuple):
-    """Losses of a run, each a list of (step, mean loss per token in nats)."""
-
-    train: list[tuple[int, float]]
-    test: list[tuple[int, float]]
-
-
-def check_output_dir(folder: str | Path) -> Path:
-    """Make the folder if need be, and write a file in it, before hours go into a model that could not be saved.
-
-    Raises:
-        OSError: If the folder can't be made or written; the message says why.
-    """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise OSError(
-            translate(
-                "the output folder {folder!r} can't be written ({problem}): choose another output_dir",
-                folder=str(folder),
-                problem=error.strerror,
-            )
-        ) from error
-    return folder
-
-
-@contextmanager
-def write_whole(folder: str | Path) -> Iterator[Path]:
-    """Put files in place when all are written, so that a write that fails leaves the old ones whole.
-
-    Args:
-        folder: Where the files are to be; it is made if need be.
-
-    Yields:
-        An empty folder to write them into.
-
-    Raises:
-        OSError: If the folder can't be made or written.
-    """
-    folder = check_output_dir(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="unfinished-") as unfinished:
-        yield Path(unfinished)
-        for path in Path(unfinished).iterdir():
-            path.replace(folder / path.name)
-
-
-def prepare_blocks(track: Track, tokenizer: "PreTrainedTokenizerBase", block_size: int = 128) -> DatasetDict:
-    """Notebooks 02 to 05 in one call: load, split, join, tokenize and chunk the track's rows."""
-    texts = join_answers(split_rows(load_eli5(track)))
-    return chunk(tokenize(texts, tokenizer), block_size)
 
 
 def precision_policy(backend: str) -> Literal["mixed_bfloat16", "float32"]:
@@ -143,12 +83,12 @@ def find_or_train(track: Track, framework: Framework, train: Callable[[Path], No
     """
     folder = model_folder(track, framework)
     if is_model(folder):
-        print(translate("Using the tuned model that is in {folder}", folder=folder.as_posix()))
+        print(_("Using the tuned model that is in {folder}", folder=folder.as_posix()))
         return folder
     if track.name == "full" and (shared := _find_shared(track)):
         return shared
     print(
-        translate(
+        _(
             "No tuned model in {folder} yet: training it now, as {notebook} does",
             folder=folder.as_posix(),
             notebook=TRAINED_BY[framework],
@@ -166,16 +106,16 @@ def _find_shared(track: Track) -> Path | None:
         repo_id = f"{user_name()}/{Path(track.output_dir).name}"
         folder = download(repo_id, MODEL_FILES, required=["README.md", *NEEDED_FILES])
     except OSError as error:
-        print(translate("No shared model: {problem}", problem=str(error)))
+        print(_("No shared model: {problem}", problem=str(error)))
         return None
     if ModelCard.load(folder / "README.md").data.get("base_model") != track.model:
         print(
-            translate(
+            _(
                 "Not using {name} on the Hub: its card does not say that it was tuned from {model}",
                 name=repo_id,
                 model=track.model,
             )
         )
         return None
-    print(translate("Using the tuned model {name} on the Hub, commit {commit}", name=repo_id, commit=folder.name))
+    print(_("Using the tuned model {name} on the Hub, commit {commit}", name=repo_id, commit=folder.name))
     return folder

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 
-from clmkit.messages import translate
+from clmkit.messages import _
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -28,32 +28,29 @@ def prepare_launch() -> int:
     torch = importlib.import_module("torch")
     if torch.get_num_threads() > 1:
         raise RuntimeError(
-            translate(
-                "PyTorch was imported with {threads} threads before, and copies of this kernel could wait for them for "
-                "ever. Restart the kernel and run the notebook from its first cell.",
-                threads=torch.get_num_threads(),
-            )
+            f"PyTorch was imported with {torch.get_num_threads()} threads before, and copies of this kernel "
+            "could wait for them for ever. Restart the kernel and run the notebook from its first cell."
         )
     processes, reason = _choose(torch.cuda.device_count())
     if processes == 1:
-        print(translate("1 process: {reason}", reason=reason))
+        print(_("1 process: {reason}", reason=reason))
     else:
-        print(translate("{processes} processes: {reason}", processes=processes, reason=reason))
+        print(_("{processes} processes: {reason}", processes=processes, reason=reason))
     return processes
 
 
 def _choose(gpus: int) -> tuple[int, str]:
     if gpus == 1:
-        return 1, translate("there is one GPU")
+        return 1, _("there is one GPU")
     if not hasattr(os, "fork"):
-        return 1, translate("this system cannot copy a running kernel, as notebook_launcher would")
+        return 1, _("this system cannot copy a running kernel, as notebook_launcher would")
     if gpus:
-        return 2, translate("each has one of the {gpus} GPUs", gpus=gpus)
+        return 2, _("each has one of the {gpus} GPUs", gpus=gpus)
     if sys.platform == "darwin":
-        return 1, translate("macOS's own libraries do not survive the copying of a kernel")
+        return 1, _("macOS's own libraries do not survive the copying of a kernel")
     if "google.colab" in sys.modules:
-        return 1, translate("notebook_launcher starts no more in Colab without GPUs")
-    return 2, translate("no GPU here, so they share the CPU")
+        return 1, _("notebook_launcher starts no more in Colab without GPUs")
+    return 2, _("no GPU here, so they share the CPU")
 
 
 def find_port() -> int:

@@ -1,5 +1,9 @@
-"""Run every notebook of the course in order, and show what each one found."""
+"""Run every notebook of the course in order, and show what each one found.
 
+python -m tools.course
+"""
+
+import argparse
 import html
 import os
 import re
@@ -19,7 +23,7 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from clmkit.kernels import KERAS_KERNEL
-from clmkit.messages import ENGLISH, html_direction, language, translate
+from clmkit.messages import ENGLISH, _, html_direction, language
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars and no controls into its notebooks.
 HEADLESS = {
@@ -65,19 +69,12 @@ def run_course(notebooks: Path, output: Path, *, keras: bool = True) -> list[Not
     """
     kernels = {path: _kernel(path) for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
     if not kernels:
-        raise FileNotFoundError(
-            translate(
-                "no numbered notebooks in {folder}: run this in the course's folder", folder=str(notebooks.resolve())
-            )
-        )
+        raise FileNotFoundError(f"no numbered notebooks in {notebooks.resolve()}: run this in the course's folder")
     paths = [path for path, kernel in kernels.items() if keras or kernel != KERAS_KERNEL]
     if missing := {kernels[path] for path in paths} - set(KernelSpecManager().find_kernel_specs()):
         raise RuntimeError(
-            translate(
-                "Jupyter has no kernel {names}: make setup, or leave out the notebooks of the Keras kernel "
-                "(make course KERAS=0, python -m clmkit course --no-keras)",
-                names=", ".join(sorted(missing)),
-            )
+            f"Jupyter has no kernel {', '.join(sorted(missing))}: make setup, or leave out the notebooks of the "
+            "Keras kernel (make course KERAS=0, python -m tools.course --no-keras)"
         )
     output.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("CLMKIT_TRACK", "quick")
@@ -121,7 +118,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             client.execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-            place = translate(
+            place = _(
                 "{name} failed in cell {cell} of {cells}:", name=path.name, cell=reached, cells=len(notebook.cells)
             )
             message = f"{place}\n{plain}"
@@ -130,7 +127,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             seconds = time.perf_counter() - start
             CoalesceStreamsPreprocessor().preprocess(notebook, {})  # what several processes print comes in pieces
             nbformat.write(notebook, output / path.name)
-    page, _ = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    page = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})[0]
     (output / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
     return NotebookResult(path.stem, seconds, _what_it_showed(notebook))
 
@@ -155,9 +152,9 @@ def format_table(results: list[NotebookResult]) -> str:
 
 
 def _write_index(results: list[NotebookResult], output: Path) -> None:
-    title = translate("Causal language modeling: the course, executed")
-    file = translate("notebook")
-    titles = (translate("page"), translate("took"), translate("what it showed"), translate("file"))
+    title = _("Causal language modeling: the course, executed")
+    file = _("notebook")
+    titles = (_("page"), _("took"), _("what it showed"), _("file"))
     head = "".join(f"<th>{name}</th>" for name in titles)
     rows = "\n".join(
         f'<tr><td><a href="{result.name}.html">{result.name}</a></td><td>{result.seconds:.0f} s</td>'
@@ -191,3 +188,33 @@ pre {{ margin: 0; white-space: pre-wrap; }}
 """,
         encoding="utf-8",
     )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the course.
+
+    Args:
+        arguments: The words after ``python -m tools.course``; ``None`` takes them from the command line.
+
+    Returns:
+        The exit status: 0 if every notebook ran.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.course", description="Run every notebook in order and show what each one found."
+    )
+    parser.add_argument("--notebooks", type=Path, help="the folder to read them from; by default notebooks")
+    parser.add_argument("--output", type=Path, default=Path("build/course"), help="the folder for executed copies")
+    parser.add_argument("--no-keras", action="store_true", help="leave out the notebooks of the Keras kernel")
+    options = parser.parse_args(arguments)
+    try:
+        results = run_course(options.notebooks or notebook_folder(), options.output, keras=not options.no_keras)
+    except (RuntimeError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n" + format_table(results))
+    print("\n" + _("Open {page} to read the executed notebooks.", page=options.output / "index.html"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

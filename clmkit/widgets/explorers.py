@@ -10,8 +10,8 @@ from unicodedata import bidirectional
 from IPython.display import display
 from ipywidgets import HTML, BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
 
-from clmkit.messages import html_direction, translate
-from clmkit.plots import plot_blocks
+from clmkit.messages import _, html_direction
+from clmkit.widgets.plots import plot_blocks
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -90,11 +90,7 @@ def split_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[Token]
     for token_id in tokenizer(text, verbose=False)["input_ids"]:
         name, special = str(tokenizer.convert_ids_to_tokens(token_id)), token_id in tokenizer.all_special_ids
         if not special and not set(name) <= BYTES.keys():
-            raise ValueError(
-                translate(
-                    "token {name!r} is not written in bytes: the inspector is for byte-level BPE, as GPT-2's", name=name
-                )
-            )
+            raise ValueError(f"token {name!r} is not written in bytes: the inspector is for byte-level BPE, as GPT-2's")
         found.append(Token(token_id, name.encode() if special else bytes(BYTES[sign] for sign in name), special))
     return found
 
@@ -106,7 +102,7 @@ def _token_html(number: int, token: Token) -> str:
     style = f"background:{colour};color:#000;border:{border};border-radius:3px;padding:1px 4px;margin:2px"
     shown = html.escape(token.text).replace(" ", "␣").replace("\n", "⏎")
     count = len(token.bytes)
-    size = translate("1 byte") if count == 1 else translate("{count} bytes", count=count)
+    size = _("1 byte") if count == 1 else _("{count} bytes", count=count)
     return (
         f'<span style="display:inline-block;text-align:center;{style}"><bdi>{shown}</bdi><br>'
         f"<small>{token.id}<br><bdi>{size}</bdi></small></span>"
@@ -130,7 +126,7 @@ def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     """
     tokens = split_tokens(tokenizer, text)
     size = sum(len(token.bytes) for token in tokens)
-    summary = translate(
+    summary = _(
         "{characters} characters, {size} bytes, {tokens} tokens", characters=len(text), size=size, tokens=len(tokens)
     )
     cards = "".join(_token_html(number, token) for number, token in enumerate(tokens))
@@ -150,9 +146,7 @@ def inspect_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     Raises:
         ValueError: As ``split_tokens``.
     """
-    box = Textarea(
-        text, description=translate("Text"), continuous_update=True, layout=Layout(width="95%", height="4em")
-    )
+    box = Textarea(text, description=_("Text"), continuous_update=True, layout=Layout(width="95%", height="4em"))
     explore(lambda text: show_tokens(tokenizer, text), {"text": box})
 
 
@@ -170,7 +164,7 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
     crossing = len({end // block_size for end in accumulate(lengths[:-1]) if end % block_size} - {blocks})
     plot_blocks(lengths, block_size)
     print(
-        translate(
+        _(
             "{blocks} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them",
             blocks=blocks,
             block_size=block_size,
@@ -192,6 +186,6 @@ def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
     size = BoundedIntText(block_size, min=16, max=512, step=16, description="block_size", layout=Layout(width="14em"))
     controls: dict[str, Widget] = {
         "block_size": size,
-        "end_token": Checkbox(False, description=translate("end each document with eos_token"), indent=False),
+        "end_token": Checkbox(False, description=_("end each document with eos_token"), indent=False),
     }
     explore(lambda **values: show_blocks(lengths, **values), controls)

@@ -1,0 +1,107 @@
+"""Read a learner's own file: JSON, JSON Lines, CSV or Parquet, with errors by file and line."""
+
+import glob
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetGenerationError
+
+from clmkit.tracks import check_data_file
+
+BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset:
+    """Load a local JSON, JSON Lines, CSV or Parquet file, gzipped or not.
+
+    Args:
+        path: The file. JSON may be one list of objects, or one object a line.
+        rows: How many rows to keep at most, from the first.
+
+    Returns:
+        The rows, in their order. A file with ELI5's columns gets ``ELI5_FEATURES``.
+
+    Raises:
+        FileNotFoundError: If the file is not there.
+        ValueError: If its type is unknown, it can't be parsed (with file and line), or it has no rows.
+    """
+    path = check_data_file(path)
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    builder = BUILDERS.get(suffixes[-1] if suffixes else "")
+    if builder is None:
+        known = ", ".join(BUILDERS)
+        raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with .gz")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
+    try:
+        dataset = _read(path, builder)
+    except (DatasetGenerationError, ValueError, OSError, EOFError, zlib.error) as error:
+        if builder == "json":
+            _check_json(path)
+        problem = str(error.__cause__ or error)
+        raise ValueError(f"{path}: can't be read as {builder}: {problem}") from error
+    if dataset is None or len(dataset) == 0:
+        raise ValueError(f"{path}: there are no rows in it to train on")
+    dataset = dataset.select(range(min(rows or len(dataset), len(dataset))))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    dataset.info.description = f"{path.name}, sha256 {sha256}, the first {len(dataset):,} rows"
+    return dataset
+
+
+def _read(path: Path, builder: str) -> Dataset | None:
+    """Read a file by one of the Datasets library's builders; ``None`` where it holds no rows."""
+    if builder == "parquet" and path.suffix.lower() == ".gz":  # the one type that Datasets does not unzip
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "rows.parquet"
+            with gzip.open(path) as packed, plain.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+            return _read(plain, builder)
+    try:
+        dataset = load_dataset(builder, data_files=glob.escape(str(path)), split="train")
+    except (ValueError, StopIteration) as error:
+        # What Datasets says of a file that can be read and has no rows: this text, or a bare StopIteration.
+        if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
+            return None
+        raise
+    dataset.with_format("arrow")[:].validate(full=True)  # Arrow's JSON reader takes bytes that are no UTF-8 as they are
+    return dataset
+
+
+def _check_json(path: Path) -> None:
+    """Raise a ValueError with file and line where a JSON or JSON Lines file is malformed."""
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text: {error}") from error
+    if not text.strip():
+        raise ValueError(f"{path}: there are no rows in it to train on")
+    if text.lstrip().startswith("["):
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            raise _malformed(path, error.lineno, error) from error
+        return
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            row = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError as error:
+            raise _malformed(path, number, error) from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
+
+
+def _malformed(path: Path, line: int, error: json.JSONDecodeError) -> ValueError:
+    return ValueError(f"{path}, line {line}: malformed JSON: {error.msg}")

@@ -1,0 +1,1 @@
+"""Pictures and things to try: what a learner looks at and touches."""
