@@ -2,7 +2,7 @@
 
     python -m tools.translate
 
-A folder of `notebooks/locale` is a language, named by its code. One PO file belongs to each notebook, one message to
+A folder of `notebooks/.course/locale` is a language, named by its code. One PO file belongs to each notebook, one message to
 each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation, marked fuzzy. A
 cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as they are.
 
@@ -48,7 +48,7 @@ LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 def languages(notebooks: Path = NOTEBOOKS) -> list[str]:
     """The codes of the languages that there is a folder for."""
-    return sorted(path.name for path in (notebooks / "locale").iterdir() if path.is_dir())
+    return sorted(path.name for path in (notebooks / ".course" / "locale").iterdir() if path.is_dir())
 
 
 def sources(notebooks: Path = NOTEBOOKS) -> list[Path]:
@@ -58,7 +58,7 @@ def sources(notebooks: Path = NOTEBOOKS) -> list[Path]:
 
 def catalog_path(name: str, language: str, notebooks: Path = NOTEBOOKS) -> Path:
     """Where the translations of a notebook stand."""
-    return notebooks / "locale" / language / "LC_MESSAGES" / f"{name}.po"
+    return notebooks / ".course" / "locale" / language / "LC_MESSAGES" / f"{name}.po"
 
 
 def own_name(language: str) -> str:
@@ -150,7 +150,7 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
 def package_messages(package: Path = PACKAGE) -> dict[str | tuple[str, str], list[tuple[str, int]]]:
     """What clmkit and the course's runner say: texts, or pairs of singular and plural, and where they stand."""
     found: dict[str | tuple[str, str], list[tuple[str, int]]] = {}
-    for path in [*sorted(package.rglob("*.py")), *RUNNERS]:
+    for path in [*sorted(package.rglob("*.py")), *(RUNNERS if package == PACKAGE else [])]:
         where = (path.relative_to(path.parents[1] if path in RUNNERS else package).as_posix(), 0)
         for _, text, _, _ in extract_from_file("python", path, keywords={"_": None, "ngettext": (1, 2)}):
             found.setdefault(text if isinstance(text, str) else (text[0], text[1]), []).append(where)

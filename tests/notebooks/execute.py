@@ -40,7 +40,7 @@ def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
     if name in PICTURES:
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-        target = NOTEBOOKS / "images" / PICTURES[name]
+        target = NOTEBOOKS / ".course" / "images" / PICTURES[name]
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(base64.b64decode(pictures[0]))
 

@@ -1,6 +1,6 @@
 """The exercises at the end of every notebook, derived from one source, so that task and solution can't drift apart.
 
-The source is ``notebooks/exercises/NAME.md``, three or four times:
+The source is ``notebooks/.course/exercises/NAME.md``, three or four times:
 
     ## Title of the exercise
 
@@ -78,7 +78,7 @@ def read_exercises(name: str) -> list[Exercise]:
         FileNotFoundError: If it has no source.
         ValueError: If one has no question, no reading, or not exactly one block of code.
     """
-    path = NOTEBOOKS / "exercises" / f"{name}.md"
+    path = NOTEBOOKS / ".course" / "exercises" / f"{name}.md"
     _, *sections = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     exercises = []
     for section in sections:

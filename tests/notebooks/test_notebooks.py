@@ -231,8 +231,8 @@ def test_a_source_without_question_code_or_reading_is_refused(
     body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exercises_tool, "NOTEBOOKS", tmp_path)
-    (tmp_path / "exercises").mkdir()
-    (tmp_path / "exercises" / "09_new.md").write_text(f"## Odd\n\n{body}\n", encoding="utf-8")
+    (tmp_path / ".course" / "exercises").mkdir(parents=True)
+    (tmp_path / ".course" / "exercises" / "09_new.md").write_text(f"## Odd\n\n{body}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"09_new\.md, 'Odd'.*one block of code"):
         read_exercises("09_new")
 

@@ -193,7 +193,7 @@ def test_the_first_lines_hold_the_two_commands_and_a_picture() -> None:
     top = "\n".join(README.splitlines()[:14])
     assert "make course" in top
     assert "make test" in top
-    assert "](notebooks/images/loss_curve.png)" in top
+    assert "](notebooks/.course/images/loss_curve.png)" in top
 
 
 def test_plain_commands_for_machines_without_make_work() -> None:

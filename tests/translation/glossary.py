@@ -54,7 +54,7 @@ def body(markdown: str) -> str:
 
 def read_glossary(language: str, notebooks: Path = NOTEBOOKS) -> list[Term]:
     """The rows of all tables; those of the first are bracketed."""
-    text = (notebooks / "locale" / language / "glossary.md").read_text(encoding="utf-8")
+    text = (notebooks / ".course" / "locale" / language / "glossary.md").read_text(encoding="utf-8")
     terms, tables = [], 0
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]

@@ -32,7 +32,7 @@ def notebook(*cells: nbformat.NotebookNode) -> nbformat.NotebookNode:
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
     """Two notebooks, and a folder for Arabic."""
-    (tmp_path / "locale" / "ar").mkdir(parents=True)
+    (tmp_path / ".course" / "locale" / "ar").mkdir(parents=True)
     code = nbformat.v4.new_code_cell("print(1)", execution_count=1)
     code.outputs = [nbformat.v4.new_output("stream", text="1\n")]
     first = notebook(
@@ -41,7 +41,7 @@ def course(tmp_path: Path) -> Path:
     nbformat.write(first, tmp_path / "1_first.ipynb")
     nbformat.write(notebook(nbformat.v4.new_markdown_cell(f"# 2. Second\n\n{BADGE}")), tmp_path / "2_second.ipynb")
     (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "hub.py").write_text('print(translate("Sharing as {name}.", name=name))\n')
+    (tmp_path / "package" / "hub.py").write_text('print(_("Sharing as {name}.", name=name))\n')
     run(tmp_path)
     return tmp_path
 
@@ -71,12 +71,12 @@ def sources_of(course: Path, name: str = "ar/1_first.ipynb") -> list[str]:
 
 
 def test_new_prose_is_to_translate_and_stays_english(course: Path) -> None:
-    assert "ar/LC_MESSAGES/1_first.po: 2 to translate, 0 fuzzy" in untranslated(course / "locale")[0]
+    assert "ar/LC_MESSAGES/1_first.po: 2 to translate, 0 fuzzy" in untranslated(course / ".course" / "locale")[0]
     assert sources_of(course)[1:] == ["print(1)", "A quarter is 25 % of `it`."]
 
 
 def test_each_language_links_to_the_others(course: Path) -> None:
-    (course / "locale" / "fr").mkdir()
+    (course / ".course" / "locale" / "fr").mkdir()
     run(course)
     assert (
         "\n\nEnglish · [العربية](ar/1_first.ipynb) · [français](fr/1_first.ipynb)\n\n"
@@ -105,7 +105,7 @@ def test_changed_prose_makes_its_translation_fuzzy_and_unused(course: Path) -> N
     set_translation(course, "cell2", "الربع 25 % من `it`.")
     change(course, 2, "Something else altogether.")
     run(course)
-    assert "1 to translate, 1 fuzzy" in untranslated(course / "locale")[0]
+    assert "1 to translate, 1 fuzzy" in untranslated(course / ".course" / "locale")[0]
     assert sources_of(course)[2] == "Something else altogether."
     assert "الربع" in catalog_path("1_first", "ar", course).read_text(encoding="utf-8")
     assert run(course) == []

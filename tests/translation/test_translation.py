@@ -17,6 +17,7 @@ from tools.translate import (
     LINK,
     NOTEBOOKS,
     PACKAGE,
+    RUNNERS,
     SOURCE,
     catalog_path,
     language_links,
@@ -134,15 +135,16 @@ def test_notebook_keeps_to_the_glossary(language: str, path: Path) -> None:
     assert not unbracketed(terms, pairs)
 
 
-def test_every_call_of_translate_is_found() -> None:
+def test_every_message_is_found() -> None:
     """Babel passes over a call within an f-string, and over what is no literal."""
-    calls = [
-        ast.unparse(call.args[0])
-        for path in PACKAGE.rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(call, ast.Call) and ast.unparse(call.func) == "translate"
-    ]
-    assert set(calls) == {repr(text) for text in package_messages()}
+    calls: set[str | tuple[str, str]] = set()
+    for path in [*PACKAGE.rglob("*.py"), *RUNNERS]:
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "_":
+                calls.add(ast.literal_eval(call.args[0]))
+            elif isinstance(call, ast.Call) and ast.unparse(call.func) == "ngettext":
+                calls.add((ast.literal_eval(call.args[0]), ast.literal_eval(call.args[1])))
+    assert calls == set(package_messages())
 
 
 @pytest.mark.parametrize("language", languages())

@@ -33,13 +33,6 @@ PUBLIC = public_definitions()
 FUNCTIONS = {name: node for name, node in PUBLIC.items() if isinstance(node, ast.FunctionDef)}
 
 
-def test_the_modules_of_the_design_are_there() -> None:
-    modules = "tracks", "eli5", "tokenization", "chunking", "evaluation", "generation", "hub", "training.trainer"
-    modules += "training.shared", "training.tf_keras", "training.keras_hub", "training.hub_upload"
-    modules += "training.model_card", "training.run", "training.command", "training.streams", "download"
-    assert {f"clmkit.{module}" for module in modules} <= set(SOURCES)
-
-
 @pytest.mark.parametrize("module", ["clmkit", "clmkit.__main__", "clmkit.tracks", "clmkit.bundled", "clmkit.kernels"])
 def test_importing_loads_no_framework(module: str) -> None:
     script = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
