@@ -25,6 +25,8 @@ SETTINGS = {
     "as PyTorch comes": {},
     "GOMP_SPINCOUNT=0": {"GOMP_SPINCOUNT": "0"},
     "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
+    "GOMP_SPINCOUNT=10000": {"GOMP_SPINCOUNT": "10000"},
+    "GOMP_SPINCOUNT=50000": {"GOMP_SPINCOUNT": "50000"},
     "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
     "one thread fewer": {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1))},
 }
@@ -38,7 +40,9 @@ def neighbour(busy: bool) -> Iterator[None]:
     if not busy:
         yield
         return
-    process = subprocess.Popen([sys.executable, "-c", "import os\nos.nice(19)\nwhile True: pass"])
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import os\nos.nice(19)\nwhile True: pass"], start_new_session=True
+    )
     try:
         yield
     finally:
