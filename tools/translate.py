@@ -2,9 +2,10 @@
 
     python -m tools.translate
 
-A folder of `notebooks/.course/locale` is a language, named by its code. One PO file belongs to each notebook, one message to
-each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation, marked fuzzy. A
-cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as they are.
+A folder of `notebooks/.course/locale` is a language, named by its code. One PO file belongs to each notebook, one
+message to each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation,
+marked fuzzy. A cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are
+copied as they are.
 
 What clmkit and the course's runner say is found in their calls of `_` and `ngettext`, stands in `clmkit/locale`, and is
 compiled for Python's gettext.
