@@ -9,12 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from clmkit.hub.login import hub_problem
+from packaging.requirements import Requirement
+
+from clmkit.hub.client import get_token
+from clmkit.hub.login import hub_problem, login_status
 from clmkit.kernels import KERAS_KERNEL, start_tensorflow
-from clmkit.messages import _
+from clmkit.messages import _, ngettext
 from clmkit.tracks import BUNDLED, has_gpu
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
+EXTRAS = {"main": ("torch", "lab"), "keras": ("keras", "keras-kernel")}  # of clmkit, where there is no lock
 MIN_FREE_GB = {"quick": 0.5, "full": 5.0}  # full: DistilGPT2, its checkpoints with optimizer state, and the data
 
 
@@ -27,10 +31,10 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """Check Python, packages, kernels, GPU, disk, bundled files, the Hub and the login, one finding each."""
+    """Check Python, packages, kernels, GPU, disk, bundled files, the Hub and the login."""
     track = os.environ.get("CLMKIT_TRACK", "quick")
     yield _python()
-    yield _packages()
+    yield from _packages()
     yield from _kernels()
     yield _gpu()
     yield _disk(track)
@@ -47,60 +51,52 @@ def _python() -> Finding:
     return Finding("FAIL", "Python", _("{version}: the course needs 3.11, 3.12 or 3.13", version=version))
 
 
-def _required() -> tuple[str, list[str]]:
-    """Where the wanted versions come from, and the requirements: the kernel's lock, or clmkit's own ranges."""
+def _required() -> tuple[str, list[Requirement]]:
+    """What to install, and the requirements that it names: the kernel's lock, or clmkit with its own ranges."""
     kernel = "main" if importlib.util.find_spec("torch") else "keras"
-    for root in (Path.cwd(), Path(__file__).parent.parent):
-        lock = root / LOCKS[kernel]
-        if lock.is_file():
-            lines = lock.read_text(encoding="utf-8").splitlines()
-            return LOCKS[kernel], [line for line in lines if line and line[0] not in "#-"]
-    extras = ("torch", "lab") if kernel == "main" else ("keras", "keras-kernel")
-    ranges = importlib.metadata.requires("clmkit") or []
-    return _("clmkit's ranges"), [
-        line for line in ranges if "extra ==" not in line or any(f'"{e}"' in line for e in extras)
-    ]
+    source, lines = "clmkit", importlib.metadata.requires("clmkit") or []
+    for root in (Path(__file__).parent.parent, Path.cwd()):
+        if (root / LOCKS[kernel]).is_file():
+            source, lines = LOCKS[kernel], (root / LOCKS[kernel]).read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and line[0] not in "#-"]
+    here = [{"extra": extra} for extra in EXTRAS[kernel]]
+    return source, [one for one in found if not one.marker or any(map(one.marker.evaluate, here))]
 
 
-def _packages() -> Finding:
-    from packaging.requirements import Requirement
-
-    source, lines = _required()
-    wrong, checked, missing = [], 0, False
-    for line in lines:
-        requirement = Requirement(line)
-        if requirement.marker and "extra" not in str(requirement.marker) and not requirement.marker.evaluate():
-            continue
-        checked += 1
+def _packages() -> Iterator[Finding]:
+    source, requirements = _required()
+    missing, others = [], []
+    for requirement in requirements:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            missing = True
-            wrong.append(_("{name} is missing", name=requirement.name))
+            missing.append(f"{requirement.name}{requirement.specifier}")
             continue
         if not requirement.specifier.contains(version.split("+")[0], prereleases=True):
-            wrong.append(
-                _(
-                    "{name} is {version}, not {wanted}",
-                    name=requirement.name,
-                    version=version,
-                    wanted=str(requirement.specifier),
-                )
-            )
-    if not wrong:
-        return Finding("ok", _("Packages"), _("{count} as in {source}", count=checked, source=source))
-    detail = _("against {source}: {wrong}: install {source} again (make setup)", source=source, wrong="; ".join(wrong))
-    return Finding("FAIL" if missing else "note", _("Packages"), detail)
+            others.append(f"{requirement.name} {version} ({requirement.specifier})")
+    if missing:
+        names = ", ".join(missing)
+        detail = _("not installed: {names}; install {source} again (make setup)", names=names, source=source)
+        yield Finding("FAIL", _("Packages"), detail)
+    if others:
+        names = ", ".join(others)
+        detail = _(
+            "not the versions in brackets: {names}; install {source} again (make setup)", names=names, source=source
+        )
+        yield Finding("note", _("Packages"), detail)
+    if not missing and not others:
+        detail = ngettext("{count} as in {source}", "{count} as in {source}", len(requirements), source=source)
+        yield Finding("ok", _("Packages"), detail)
 
 
 def _kernels() -> Iterator[Finding]:
-    python3, what = (_("Kernel {name}", name=name) for name in ("python3", KERAS_KERNEL))
+    python3, keras = (_("Kernel {name}", name=name) for name in ("python3", KERAS_KERNEL))
     frozen = _(
-        "frozen at transformers 4.52.4, which gets no security fixes: load only models that you trust, as safetensors; "
-        "06c is the way on"
+        "it is there, frozen at transformers 4.52.4, which gets no security fixes: load only models that you trust, "
+        "as safetensors; 06c is the way on"
     )
-    if not importlib.util.find_spec("torch"):
-        yield Finding("note", what, _("this is its Python; {frozen}", frozen=frozen))
+    if not importlib.util.find_spec("torch"):  # this is its Python
+        yield Finding("note", keras, frozen)
         return
     if not importlib.util.find_spec("jupyter_client"):
         yield Finding("FAIL", python3, _("Jupyter is not installed: make setup"))
@@ -114,11 +110,11 @@ def _kernels() -> Iterator[Finding]:
     else:
         yield Finding("FAIL", python3, _("not registered with Jupyter: make setup"))
     if KERAS_KERNEL not in specs:
-        yield Finding("note", what, _("not registered (make setup does it): 06b and 07b need it, nothing else does"))
+        yield Finding("note", keras, _("not registered (make setup does it): 06b and 07b need it, nothing else does"))
     elif not Path(python := manager.get_kernel_spec(KERAS_KERNEL).argv[0]).exists():
-        yield Finding("FAIL", what, _("its Python, {path}, is gone: make setup", path=python))
+        yield Finding("FAIL", keras, _("its Python, {path}, is gone: make setup", path=python))
     else:
-        yield Finding("note", what, _("registered with Jupyter; {frozen}", frozen=frozen))
+        yield Finding("note", keras, frozen)
 
 
 def _gpu() -> Finding:
@@ -129,19 +125,22 @@ def _gpu() -> Finding:
         return Finding("note", "GPU", _("none, quick track"))
     import torch
 
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-        dtype = "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    if has_gpu():
+        cuda = torch.cuda.is_available()
+        name = torch.cuda.get_device_name() if cuda else "Apple MPS"
+        bfloat16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = "bfloat16" if bfloat16 else "float32"
         return Finding("ok", "GPU", _("{name}, training in {dtype}", name=name, dtype=dtype))
-    if torch.backends.mps.is_available():
-        return Finding("ok", "GPU", _("{name}, training in {dtype}", name="Apple MPS", dtype="float32"))
-    detail = _("none: {threads} CPU threads, training in float32, quick track", threads=torch.get_num_threads())
+    detail = ngettext(
+        "none: {count} CPU thread, training in float32, quick track",
+        "none: {count} CPU threads, training in float32, quick track",
+        torch.get_num_threads(),
+    )
     return Finding("note", "GPU", detail)
 
 
 def _disk(track: str) -> Finding:
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    needed = MIN_FREE_GB.get(track, MIN_FREE_GB["full"])
+    free, needed = shutil.disk_usage(Path.cwd()).free / 1e9, MIN_FREE_GB.get(track, MIN_FREE_GB["full"])
     if free >= needed:
         detail = _("{free:.0f} GB; the {track} track needs {needed:g}", free=free, track=track, needed=needed)
         return Finding("ok", _("Free disk"), detail)
@@ -153,13 +152,8 @@ def _disk(track: str) -> Finding:
 
 def _bundled() -> Finding:
     wanted = ("eli5_sample.jsonl", "tiny_gpt2/config.json", "tiny_gpt2/model.safetensors", "tiny_gpt2/vocab.json")
-    missing = [name for name in wanted if not (BUNDLED / name).is_file()]
-    if missing:
-        return Finding(
-            "FAIL",
-            _("Bundled files"),
-            _("missing: {files}: install clmkit again", files=", ".join(missing)),
-        )
+    if missing := ", ".join(name for name in wanted if not (BUNDLED / name).is_file()):
+        return Finding("FAIL", _("Bundled files"), _("missing: {files}: install clmkit again", files=missing))
     return Finding("ok", _("Bundled files"), _("sample and tiny GPT-2 are there"))
 
 
@@ -171,10 +165,6 @@ def _hub(problem: str | None, track: str) -> Finding:
 
 
 def _login(problem: str | None) -> Finding:
-    from huggingface_hub import get_token
-
-    from clmkit.hub.login import login_status
-
     if get_token() is None:
         return Finding("note", _("Login"), _("not logged in; only sharing needs it"))
     if problem:

@@ -11,7 +11,7 @@ from datasets.exceptions import DatasetGenerationError
 from clmkit.files import load_local
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.hub.download import download, download_gzip
-from clmkit.messages import _
+from clmkit.messages import _, ngettext
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
@@ -66,7 +66,8 @@ def load_eli5(track: Track) -> Dataset:
     """
     if track.data != HUB_DATA:
         dataset = to_hub_schema(load_local(track.data, track.rows))
-        print(_("{rows:,} rows from {source}", rows=len(dataset), source=Path(track.data).name))
+        name = Path(track.data).name
+        print(ngettext("{count:,} row from {name}", "{count:,} rows from {name}", len(dataset), name=name))
         return dataset
     return _load_from_first_source(track)
 
@@ -82,9 +83,9 @@ def _load_from_first_source(track: Track) -> Dataset:
             if is_disk_full(error):
                 raise  # the next source would need as much room
             problems.append(error)
-            print(_("Not from {source}: {error}", source=_name_source(revision), error=str(error)))
+            print(_say_failed(revision, error))
             continue
-        print(_("{rows:,} rows from {source}", rows=len(dataset), source=_name_source(revision)))
+        print(_say_loaded(revision, len(dataset)))
         dataset.info.description = f"{SOURCE_NAMES[revision]}, {version}, the first {len(dataset):,} rows"
         return dataset
     raise ConnectionError(
@@ -95,13 +96,36 @@ def _load_from_first_source(track: Track) -> Dataset:
     ) from problems[-1]
 
 
-def _name_source(revision: str | None) -> str:
-    """A source in the learner's language."""
+def _say_failed(revision: str | None, error: OSError) -> str:
     if revision is None:
-        return _("the authors' file {address}", address=AUTHORS_FILE)
+        return _("Not from the authors' file {address}: {error}", address=AUTHORS_FILE, error=error)
     if revision == DATA_REVISIONS[0]:
-        return _("the Hub repository {name}", name=HUB_DATA)
-    return _("{name}, revision {revision}", name=HUB_DATA, revision=revision)
+        return _("Not from the Hub repository {name}: {error}", name=HUB_DATA, error=error)
+    return _("Not from {name}, revision {revision}: {error}", name=HUB_DATA, revision=revision, error=error)
+
+
+def _say_loaded(revision: str | None, count: int) -> str:
+    if revision is None:
+        return ngettext(
+            "{count:,} row from the authors' file {address}",
+            "{count:,} rows from the authors' file {address}",
+            count,
+            address=AUTHORS_FILE,
+        )
+    if revision == DATA_REVISIONS[0]:
+        return ngettext(
+            "{count:,} row from the Hub repository {name}",
+            "{count:,} rows from the Hub repository {name}",
+            count,
+            name=HUB_DATA,
+        )
+    return ngettext(
+        "{count:,} row from {name}, revision {revision}",
+        "{count:,} rows from {name}, revision {revision}",
+        count,
+        name=HUB_DATA,
+        revision=revision,
+    )
 
 
 def _load_parquet(track: Track, revision: str) -> tuple[Dataset, str]:
@@ -124,8 +148,7 @@ def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:
     try:
         dataset = load_dataset(builder, data_files=files, split="train")
     except (*HUB_ERRORS, DatasetGenerationError) as error:
-        step = _("reading {name}", name=", ".join(files))
-        raise explain(error, step, "Run this again") from error
+        raise explain(error, f"reading {', '.join(files)}", "Run this again") from error
     return to_hub_schema(dataset.select(range(min(track.rows or len(dataset), len(dataset)))))
 
 

@@ -1,7 +1,7 @@
 """What clmkit says to a learner, in the language of the notebook that shows it.
 
 English stands in the code. Translations stand in ``locale/LANGUAGE/LC_MESSAGES/clmkit.po``, compiled to ``.mo`` by
-``make translate``. Types of errors, names of the API, and plots stay English.
+``make translate``. Errors, names of the API, and plots stay English.
 """
 
 import gettext
@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePath
-from string import Formatter
 from textwrap import wrap
 
 LOCALE = Path(__file__).parent / "locale"
@@ -20,7 +19,9 @@ RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
 LINE_LENGTH = 100  # with the marks; fits into JupyterLab on a laptop
-CODE = re.compile(r"`[^`]*`|--\w[\w-]*|\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)،؛])|\"[^\"]*\"")
+VALUE_OR_CODE = re.compile(
+    r"(?P<value>\{[^{}]*\})|`[^`]*`|--\w[\w-]*|\b[A-Za-z_][\w.]*(?:\([^()]*\)|=\S*[^\s.,:;)،؛])|\"[^\"]*\""
+)
 
 
 def languages() -> list[str]:
@@ -50,18 +51,13 @@ def _translations(code: str) -> gettext.NullTranslations:
     return gettext.NullTranslations() if code == ENGLISH else gettext.translation("clmkit", LOCALE, [code])
 
 
-class _IsolatingFormatter(Formatter):
-    def format_field(self, value: object, format_spec: str) -> str:
-        return f"{OWN_ISOLATE}{format(value, format_spec)}{POP}"
-
-
 def _(text: str, /, **values: object) -> str:
     """A message in the learner's language.
 
     Args:
         text: The message in English: a whole sentence, and a literal, so that Babel finds it. ``{name}`` stands for a
             value, as in ``str.format``.
-        values: The values.
+        values: The values. None is a message itself: a translator must be free to reorder the whole sentence.
 
     Returns:
         The message. In a language written from right to left, each line and each piece of code in it is marked with
@@ -74,43 +70,33 @@ def _(text: str, /, **values: object) -> str:
 
 
 def ngettext(singular: str, plural: str, count: int, /, **values: object) -> str:
-    """A message that depends on a number, in the form that the learner's language has for it: Arabic has six.
+    """``_`` of a message that depends on a number, in the form that the language has for it: Arabic has six.
 
     Args:
         singular: The message in English for one; both are literals, as for ``_``.
         plural: The message in English for any other number.
         count: The number; ``{count}`` stands for it.
         values: Other values.
-
-    Returns:
-        As ``_``.
-
-    Raises:
-        ValueError: As ``_``.
     """
     message = _translations(language()).ngettext(singular, plural, count)
     return _with_values(message, {"count": count, **values})
 
 
 def _with_values(message: str, values: Mapping[str, object]) -> str:
-    if language() not in RIGHT_TO_LEFT:
-        return message.format(**values)
-    return "\n".join(f"{RIGHT_ISOLATE}{_mark(line, values)}{POP}" for line in message.split("\n"))
+    """Put in the values, and mark them, pieces of code and lines with their directions. In code, values stay bare."""
+    if language() in RIGHT_TO_LEFT:
+        lines = [VALUE_OR_CODE.sub(_isolate, line) for line in message.split("\n")]
+        message = "\n".join(f"{RIGHT_ISOLATE}{line}{POP}" for line in lines)
+    return message.format(**values)
+
+
+def _isolate(piece: re.Match[str]) -> str:
+    return f"{OWN_ISOLATE if piece['value'] else LEFT_ISOLATE}{piece[0]}{POP}"
 
 
 def html_direction() -> str:
     """The ``dir`` attribute, with a space before it, of HTML that holds messages; empty where it is left to right."""
     return ' dir="rtl"' if language() in RIGHT_TO_LEFT else ""
-
-
-def _mark(message: str, values: Mapping[str, object]) -> str:
-    """Put in the values, and mark them and each piece of code with their directions. In code, values stay bare."""
-    marked, end = [], 0
-    for code in CODE.finditer(message):
-        marked.append(_IsolatingFormatter().vformat(message[end : code.start()], (), values))
-        marked.append(f"{LEFT_ISOLATE}{code[0].format(**values)}{POP}")
-        end = code.end()
-    return "".join([*marked, _IsolatingFormatter().vformat(message[end:], (), values)])
 
 
 def break_lines(message: str) -> str:

@@ -118,11 +118,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             client.execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-            place = _(
-                "{name} failed in cell {cell} of {cells}:", name=path.name, cell=reached, cells=len(notebook.cells)
-            )
-            message = f"{place}\n{plain}"
-            raise RuntimeError(message) from error
+            raise RuntimeError(f"{path.name} failed in cell {reached} of {len(notebook.cells)}:\n{plain}") from error
         finally:
             seconds = time.perf_counter() - start
             CoalesceStreamsPreprocessor().preprocess(notebook, {})  # what several processes print comes in pieces

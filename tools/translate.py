@@ -4,11 +4,12 @@
 
 A folder of `notebooks/.course/locale` is a language, named by its code. One PO file belongs to each notebook, one
 message to each markdown cell, whose id is the message's context. A cell whose prose changed keeps its translation,
-marked fuzzy. A cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are
-copied as they are.
+marked fuzzy. A cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as
+they are.
 
 What clmkit and the course's runner say is found in their calls of `_` and `ngettext`, stands in `clmkit/locale`, and is
-compiled for Python's gettext.
+compiled for Python's gettext. A message that depends on a number has as many translations as the language has forms:
+the head of the PO file says which number takes which.
 """
 
 import copy
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 from babel import Locale
-from babel.messages import Catalog
+from babel.messages import Catalog, Message
 from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
@@ -37,7 +38,6 @@ msgstr ""
 "MIME-Version: 1.0\n"
 "Content-Type: text/plain; charset=UTF-8\n"
 "Content-Transfer-Encoding: 8bit\n"
-
 """
 
 FENCED = re.compile(r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -117,6 +117,11 @@ def read_catalog(path: Path, language: str) -> Catalog:
         return read_po(file, language, ignore_obsolete=True, abort_invalid=True)
 
 
+def forms(message: Message) -> list[str]:
+    """The translations of a message: one, or one for each of the language's plural forms; empty ones are to be made."""
+    return [message.string or ""] if isinstance(message.string, str | None) else list(message.string)
+
+
 def with_code_of(prose: str, translation: str) -> str:
     """A translation with the fenced code of the prose, if both have as many pieces of it."""
     code = [match[0] for match in FENCED.finditer(prose)]
@@ -166,10 +171,11 @@ def translate_package(language: str, package: Path = PACKAGE) -> dict[Path, byte
         template.add(text, locations=list(dict.fromkeys(locations)))
     catalog.update(template)
     catalog.obsolete.clear()
+    content, compiled = po_bytes(catalog), io.BytesIO()
+    catalog = read_po(io.BytesIO(content), language)  # only now a new message has all its forms
     catalog.creation_date = LONG_AGO  # else the compiled file would differ every time
-    compiled = io.BytesIO()
     write_mo(compiled, catalog)
-    return {po: po_bytes(catalog), po.with_suffix(".mo"): compiled.getvalue()}
+    return {po: content, po.with_suffix(".mo"): compiled.getvalue()}
 
 
 def po_bytes(catalog: Catalog) -> bytes:
@@ -178,7 +184,10 @@ def po_bytes(catalog: Catalog) -> bytes:
         message.flags.discard("python-format")  # Babel takes "20 % a" for one
     file = io.BytesIO()
     write_po(file, catalog, width=100, omit_header=True, include_lineno=False)
-    return PO_HEADER.format(language=catalog.locale).encode() + file.getvalue()
+    header = PO_HEADER.format(language=catalog.locale)
+    if any(message.pluralizable for message in catalog):
+        header += f'"Plural-Forms: {catalog.plural_forms}\\n"\n'
+    return f"{header}\n".encode() + file.getvalue()
 
 
 def translated(catalog: Catalog, cell: str, prose: str) -> str | None:
@@ -324,7 +333,7 @@ def untranslated(*folders: Path) -> list[str]:
     lines = []
     for po in sorted(path for folder in folders for path in folder.rglob("*.po")):
         found = [message for message in read_catalog(po, po.parents[1].name) if message.id]
-        new, fuzzy = sum(not message.string for message in found), sum(message.fuzzy for message in found)
+        new, fuzzy = sum(not all(forms(message)) for message in found), sum(message.fuzzy for message in found)
         if new or fuzzy:
             lines.append(f"{po}: {new} to translate, {fuzzy} fuzzy")
     return lines

@@ -10,7 +10,7 @@ from unicodedata import bidirectional
 from IPython.display import display
 from ipywidgets import HTML, BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
 
-from clmkit.messages import _, html_direction
+from clmkit.messages import _, html_direction, ngettext
 from clmkit.widgets.plots import plot_blocks
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def _token_html(number: int, token: Token) -> str:
     border = "2px dashed #000" if token.special else "1px solid #555"
     style = f"background:{colour};color:#000;border:{border};border-radius:3px;padding:1px 4px;margin:2px"
     shown = html.escape(token.text).replace(" ", "␣").replace("\n", "⏎")
-    count = len(token.bytes)
-    size = _("1 byte") if count == 1 else _("{count} bytes", count=count)
+    size = ngettext("{count} byte", "{count} bytes", len(token.bytes))
     return (
         f'<span style="display:inline-block;text-align:center;{style}"><bdi>{shown}</bdi><br>'
         f"<small>{token.id}<br><bdi>{size}</bdi></small></span>"
@@ -126,8 +125,12 @@ def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     """
     tokens = split_tokens(tokenizer, text)
     size = sum(len(token.bytes) for token in tokens)
-    summary = _(
-        "{characters} characters, {size} bytes, {tokens} tokens", characters=len(text), size=size, tokens=len(tokens)
+    summary = ngettext(
+        "{characters} characters, {size} bytes, {count} token",
+        "{characters} characters, {size} bytes, {count} tokens",
+        len(tokens),
+        characters=len(text),
+        size=size,
     )
     cards = "".join(_token_html(number, token) for number, token in enumerate(tokens))
     plain = " ".join(f"{token.text!r}:{token.id}{'*' * token.special}" for token in tokens)
@@ -164,9 +167,10 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
     crossing = len({end // block_size for end in accumulate(lengths[:-1]) if end % block_size} - {blocks})
     plot_blocks(lengths, block_size)
     print(
-        _(
-            "{blocks} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them",
-            blocks=blocks,
+        ngettext(
+            "{count} block of {block_size}, {left_over} tokens left over; several texts in {crossing} of them",
+            "{count} blocks of {block_size}, {left_over} tokens left over; several texts in {crossing} of them",
+            blocks,
             block_size=block_size,
             left_over=left_over,
             crossing=crossing,

@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
-from clmkit.messages import _, html_direction
+from clmkit.messages import _, ngettext
 from clmkit.widgets.explorers import own_direction, somebody_is_there
 from clmkit.widgets.plots import BLUE, plot_next_tokens
 
@@ -128,18 +128,18 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     """
     names = [_("as it is"), *(step.name for step in steps[1:])]
     titles = [re.sub(" (?=[0-9])", "<br>", name).replace("_", "_<wbr>") for name in names]
-    counts = [_("{left:,} left", left=step.left) for step in steps]
+    counts = [ngettext("{count:,} left", "{count:,} left", step.left) for step in steps]
     heads = "".join(
         f'<th scope="col" style="padding:1px 4px;text-align:left">{title}<br>{left}</th>'
         for title, left in zip(titles, counts, strict=True)
     )
     token = _("token")
-    largest = max(probability for step in steps for _, probability in step.best)
+    largest = max(probability for step in steps for __, probability in step.best)
     rows = "".join(
         f'<tr><th scope="row" style="text-align:right;padding:1px 4px"><bdi>{html.escape(repr(text))}</bdi></th>'
         + "".join(_cell(step.best[number][1], largest) for step in steps)
         + "</tr>"
-        for number, (text, _) in enumerate(steps[0].best)
+        for number, (text, __) in enumerate(steps[0].best)
     )
     caption = html.escape(_("{model}: the next token after the prompt (✕: cut off)", model=name))
     return (
@@ -188,7 +188,7 @@ class _Playground:
         return {name: control.value for name, control in self.controls.items() if name not in without}
 
     def tell(self, sentence: str) -> None:
-        self.status.value = f'<span role="status"{html_direction()} style="{THEME}">{html.escape(sentence)}</span>'
+        self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
 
     def write(self, name: str, text: str, busy: bool = False) -> None:
         # aria-busy: a screen reader waits for the end, and does not read the text anew with each word.
@@ -205,7 +205,7 @@ class _Playground:
                     steps = sampling_steps(model, self.tokenizer, **self.values("max_new_tokens", "seed"))
                     self.bars[name].value = bars(name, steps)
                 except ValueError as error:  # a prompt that is not finished yet, or too long
-                    self.bars[name].value = f'<p{html_direction()} style="{THEME}">{html.escape(str(error))}</p>'
+                    self.bars[name].value = f'<p style="{THEME}">{html.escape(str(error))}</p>'
 
     def on_stop(self, _button: Any = None) -> None:
         self.stop.set()

@@ -55,15 +55,15 @@ def test_an_anchor_is_made_as_github_makes_it(tmp_path: Path) -> None:
 
 
 def messages_of_clmkit() -> list[str]:
-    """Every text in clmkit's code, with ... for what is put in."""
+    """Every text in the code of clmkit and of the course's runner, with ... for what is put in."""
     texts = []
-    for path in (ROOT / "clmkit").rglob("*.py"):
+    for path in [*(ROOT / "clmkit").rglob("*.py"), ROOT / "tools" / "course.py"]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = [part.value if isinstance(part, ast.Constant) else "..." for part in node.values]
                 texts.append("".join(map(str, parts)))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                texts.append(re.sub(r"\{[^{}]*\}", "...", node.value))  # what clmkit.messages.translate puts in
+                texts.append(re.sub(r"\{[^{}]*\}", "...", node.value))  # what clmkit.messages._ puts in
     return texts
 
 
@@ -204,7 +204,7 @@ def test_plain_commands_for_machines_without_make_work() -> None:
         "-m venv": None,
         "-m pip": ["--dry-run"],
         "-m ipykernel": None,
-        "-m clmkit": ["--help"],
+        "-m tools.course": ["--help"],
         "-m pytest": ["--collect-only", "-q"],
     }
     kinds = [" ".join(command.split()[1:3]) for command in commands]

@@ -1,6 +1,7 @@
 """`make translate` on a small course: new, changed and moved prose, code, links, a second language."""
 
 import gettext
+import re
 from pathlib import Path
 
 import nbformat
@@ -41,7 +42,9 @@ def course(tmp_path: Path) -> Path:
     nbformat.write(first, tmp_path / "1_first.ipynb")
     nbformat.write(notebook(nbformat.v4.new_markdown_cell(f"# 2. Second\n\n{BADGE}")), tmp_path / "2_second.ipynb")
     (tmp_path / "package").mkdir()
-    (tmp_path / "package" / "hub.py").write_text('print(_("Sharing as {name}.", name=name))\n')
+    (tmp_path / "package" / "hub.py").write_text(
+        'print(_("Sharing as {name}.", name=name))\nprint(ngettext("{count} row", "{count} rows", rows))\n'
+    )
     run(tmp_path)
     return tmp_path
 
@@ -163,3 +166,20 @@ def test_what_the_package_says_is_compiled(course: Path) -> None:
     translations = gettext.translation("clmkit", course / "package" / "locale", ["ar"])
     assert translations.gettext("Sharing as {name}.") == "النشر باسم {name}."
     assert run(course) == []
+
+
+def test_each_form_of_a_message_that_depends_on_a_number_is_to_translate(course: Path) -> None:
+    path = course / "package" / "locale" / "ar" / "LC_MESSAGES" / "clmkit.po"
+    rule = "nplurals=6; plural=(n==0 ? 0 : n==1 ? 1 : n==2 ? 2 : n%100>=3 && n%100<=10 ? 3 : n%100>=11 ? 4 : 5);"
+    path.write_text(re.sub("nplurals=6;.*;", rule, path.read_text(encoding="utf-8")), encoding="utf-8")
+    catalog = read_catalog(path, "ar")
+    message = catalog.get("{count} row")
+    assert message is not None
+    message.string = ("لا صفوف", "صف", "صفان", "{count} صفوف", "", "{count} صف")
+    path.write_bytes(po_bytes(catalog))
+    run(course)
+    assert rule in path.read_text(encoding="utf-8")
+    assert "clmkit.po: 2 to translate, 0 fuzzy" in untranslated(course / "package")[0]
+    translations = gettext.translation("clmkit", course / "package" / "locale", ["ar"])
+    said = [translations.ngettext("{count} row", "{count} rows", count) for count in (0, 1, 2, 103, 100, 11)]
+    assert said == ["لا صفوف", "صف", "صفان", "{count} صفوف", "{count} صف", "{count} rows"]

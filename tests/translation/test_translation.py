@@ -1,13 +1,16 @@
 """Every translation is whole: the same code, outputs, links, code spans and numbers as the English notebook."""
 
 import ast
+import gettext
 import re
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
 import pytest
 from babel import Locale
+from babel.messages import Catalog
 from babel.messages.mofile import read_mo
 
 from tests.translation.glossary import read_glossary, unbracketed, words_only, wrong_terms
@@ -20,6 +23,7 @@ from tools.translate import (
     RUNNERS,
     SOURCE,
     catalog_path,
+    forms,
     language_links,
     languages,
     messages,
@@ -150,22 +154,59 @@ def test_every_message_is_found() -> None:
 @pytest.mark.parametrize("language", languages())
 def test_what_clmkit_says_is_translated_and_compiled(language: str) -> None:
     po = PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po"
-    found = {message.id: message for message in read_catalog(po, language) if message.id}
-    assert set(found) == set(package_messages()), "run make translate"
-    assert not [message.id for message in found.values() if not message.string or message.fuzzy]
+    found = [message for message in read_catalog(po, language) if message.id]
+    assert {message.id for message in found} == set(package_messages()), "run make translate"
+    assert not [message.id for message in found if not all(forms(message)) or message.fuzzy]
     with po.with_suffix(".mo").open("rb") as file:
-        compiled = {message.id: message.string for message in read_mo(file) if message.id}
-    assert compiled == {name: message.string for name, message in found.items()}, "run make translate"
+        compiled = {texts(message.id): forms(message) for message in read_mo(file) if message.id}
+    assert compiled == {texts(message.id): forms(message) for message in found}, "run make translate"
+
+
+def texts(name: str | Sequence[str]) -> tuple[str, ...]:
+    """The English of a message: one text, or the singular and the plural."""
+    return (name,) if isinstance(name, str) else tuple(name)
+
+
+def package_catalog(language: str) -> Catalog:
+    return read_catalog(PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po", language)
+
+
+def plural_form(language: str) -> Callable[[int], int]:
+    """Which form of a message a number takes, as the head of the PO file says it."""
+    return gettext.c2py(package_catalog(language).plural_expr)
+
+
+@pytest.mark.parametrize("language", languages())
+def test_numbers_take_the_forms_that_the_language_has_for_them(language: str) -> None:
+    form, tag = plural_form(language), Locale.parse(language).plural_form
+    assert {form(number) for number in range(1000)} == set(range(package_catalog(language).num_plurals))
+    categories = ("zero", "one", "two", "few", "many", "other")
+    order = [category for category in categories if category in set(map(tag, range(1000)))]
+    assert [order[form(number)] for number in range(1000)] == list(map(tag, range(1000)))
 
 
 @pytest.mark.parametrize("language", languages())
 def test_what_clmkit_says_keeps_its_values_and_its_terms(language: str) -> None:
-    po = PACKAGE / "locale" / language / "LC_MESSAGES" / "clmkit.po"
-    pairs = [(str(message.id), str(message.string)) for message in read_catalog(po, language) if message.id]
     codes = r"\{[^}]*\}", r"\w+\([^()]*\)", r"\b[A-Z]+_[A-Z_]+\b", r"'[\w.]+'"
-    for english, translation in pairs:
-        for code in codes:
-            assert Counter(re.findall(code, translation)) == Counter(re.findall(code, english)), translation
-    code = "|".join(codes)
-    words = [(re.sub(code, "", english), re.sub(code, "", translation)) for english, translation in pairs]
+    numbers_of_form = Counter(map(plural_form(language), range(1000)))
+    words = []
+    for message in package_catalog(language):
+        english = texts(message.id)[-1]
+        for form, translation in enumerate(forms(message) if english else []):
+            for code in codes:
+                wanted = Counter(re.findall(code, english))
+                if message.pluralizable and numbers_of_form[form] == 1:  # as in "two rows": a word may say the number
+                    wanted -= Counter(set(re.findall(r"\{count[^}]*\}", english)) - set(re.findall(code, translation)))
+                assert Counter(re.findall(code, translation)) == wanted, translation
+            code = "|".join(codes)
+            words.append((re.sub(code, "", english), re.sub(code, "", translation)))
     assert not wrong_terms(read_glossary(language), words)
+
+
+@pytest.mark.parametrize("language", languages())
+def test_forms_of_a_message_differ_and_have_the_script_s_own_punctuation(language: str) -> None:
+    for message in package_catalog(language):
+        if message.pluralizable:
+            assert len(set(forms(message))) > 1, message.id
+        if message.id and Locale.parse(language).text_direction == "rtl":
+            assert not re.search(r"[\u0620-\u064a][,;?]|[\u0660-\u0669\u200e\u200f]", "\n".join(forms(message)))

@@ -13,6 +13,7 @@ from clmkit.messages import (
     _,
     language,
     languages,
+    ngettext,
 )
 from clmkit.tracks import choose_track
 
@@ -51,6 +52,18 @@ def test_english_is_what_stands_in_the_code() -> None:
     assert _("{rows:,} rows of {data}", rows=5000, data="x.csv") == "5,000 rows of x.csv"
 
 
+def rows_from(count: int) -> str:
+    return ngettext("{count:,} row from {name}", "{count:,} rows from {name}", count, name="x.csv").translate(MARKS)
+
+
+def test_a_number_has_the_form_that_its_language_has_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [rows_from(count) for count in (0, 1, 2)] == ["0 rows from x.csv", "1 row from x.csv", "2 rows from x.csv"]
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    said = {0: "لا صفوف", 1: "صف واحد", 2: "صفان", 3: "3 صفوف", 110: "110 صفوف", 11: "11 صفًا", 2099: "2,099 صفًا"}
+    said |= {100: "100 صف", 5002: "5,002 صف"}
+    assert {count: rows_from(count) for count in said} == {count: f"{rows} من x.csv" for count, rows in said.items()}
+
+
 def test_arabic_marks_lines_values_and_code_with_their_directions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLMKIT_LANG", "ar")
     made = _("{rows:,} rows of {data}", rows=5000, data="x.csv")
@@ -60,14 +73,20 @@ def test_arabic_marks_lines_values_and_code_with_their_directions(monkeypatch: p
     assert f"{OWN_ISOLATE}x.csv{POP}" in made
     # A text of no translation is said in English.
     assert _("no one translated {this}", this=1).translate(MARKS) == "no one translated 1"
+    assert ngettext("{count} of none", "{count} of no one's", 2).translate(MARKS) == "2 of no one's"
 
 
 def test_options_and_commands_in_an_arabic_message_run_from_left_to_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLMKIT_LANG", "ar")
-    made = _("nobody knows how long a stream is: say how many steps to train by --max_steps")
+    made = _("the first {rows} and no more: --rows", rows=2)
+    assert made.startswith(f"{RIGHT_ISOLATE}the first {OWN_ISOLATE}2{POP} and")
+    made = _("say how many steps to train by --max_steps")
     assert made.endswith(f"{LEFT_ISOLATE}--max_steps{POP}{POP}")
-    made = _("{name}: must hold options and their values, such as `rows: 1000`", name="x.json")
-    assert f"{LEFT_ISOLATE}`rows: 1000`{POP}" in made
+    made = _("{name}: options and values, as `rows: {rows}`,\nor f({rows!r})", name="x.json", rows="9")
+    assert made == (
+        f"{RIGHT_ISOLATE}{OWN_ISOLATE}x.json{POP}: options and values, as {LEFT_ISOLATE}`rows: 9`{POP},{POP}\n"
+        f"{RIGHT_ISOLATE}or {LEFT_ISOLATE}f('9'){POP}{POP}"
+    )
 
 
 def test_the_track_s_line_in_arabic_holds_code_to_copy(
