@@ -23,9 +23,18 @@ collect_ignore = ["keras_kernel"]
 # Where other work keeps the cores busy, two threads wait for each other, and a step takes ten times as long as by one.
 torch.set_num_threads(1)
 
+# What takes longest, first: two files run at a time, and the last one should not run beside nothing.
+LONGEST = ("tests/notebooks/test_notebooks.py", "tests/hub/test_full_track.py", "tests/hub/test_faults.py")
+
 # No deadline: the first example of a property pays for imports, and the machine may be busy.
 settings.register_profile("clmkit", deadline=None, max_examples=60)
 settings.load_profile("clmkit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order of ``LONGEST``, and then as they were."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 def pytest_collection_finish() -> None:
