@@ -46,9 +46,10 @@ def describe(suites: list[ElementTree.Element], cores: int | None) -> str:
     rows = [[f"`{name}`", f"{tests[name]:,}", f"{spent / 60:.1f}"] for name, spent in seconds.most_common()]
     rows.append(["sum", f"{tests.total():,}", f"{seconds.total() / 60:.1f}"])
     together, alone = (float(suite.attrib["time"]) / 60 for suite in suites)
+    day = suites[0].attrib["timestamp"][:10]
     return (
-        f"On {suites[0].attrib['timestamp'][:10]}, with {cores} CPU cores, the tests took {together + alone:.0f} minutes: "
-        f"{together:.0f} together and {alone:.0f} alone.\n\n{format_table(['folder', 'tests', 'minutes'], rows)}"
+        f"On {day}, with {cores} CPU cores, the tests took {together + alone:.0f} minutes: {together:.0f} together and "
+        f"{alone:.0f} alone.\n\n{format_table(['folder', 'tests', 'minutes'], rows)}"
     )
 
 
