@@ -55,6 +55,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Workspac
         nbformat.write(with_solutions(nbformat.read(path, as_version=4), path.stem), folder / path.name)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
     subprocess.run([*pip, str(wheel)], check=True)
+    python = [sys.executable, "-c", "import clmkit; print(clmkit.__file__)"]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    where = subprocess.run(python, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert where.stdout.startswith(str(site))
     return Workspace(folder, site)
 
 

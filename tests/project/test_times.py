@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.times import PAGE, describe, fill, read_suites
+from tests.conftest import LONGEST
+from tests.times import PAGE, ROOT, describe, fill, read_suites
 
 SUITE = """<testsuites><testsuite errors="0" failures="{failures}" time="{time}" timestamp="2026-11-28T12:00:00">
 <testcase classname="tests.hub.test_faults" name="a" time="60"/>
@@ -42,3 +43,7 @@ def test_the_page_has_the_marks_once() -> None:
     assert "\n<!-- times -->\nnew\n<!-- /times -->\n" in fill(page, "new")
     with pytest.raises(ValueError, match="0 sections"):
         fill("no marks", "new")
+
+
+def test_the_files_that_come_first_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
