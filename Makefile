@@ -1,7 +1,7 @@
 # The course's commands. `make help` lists them.
 PYTHON ?= python3
 KERAS ?= 1# KERAS=0 leaves the Keras kernel and its notebooks out
-JOBS ?= 1# JOBS=2 runs two files of tests at a time, on one thread each, since PyTorch's threads would wait for each other
+JOBS ?= 2# so many files of tests at a time; JOBS=1 runs one after the other
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/main.txt
@@ -14,7 +14,7 @@ STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course test test-browser lab doctor bench format notebooks addresses translate site lock tiny-model clean
+.PHONY: help setup course lint test test-quick test-long test-times test-browser lab doctor bench format notebooks addresses translate site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -53,11 +53,33 @@ lab: setup ## open JupyterLab on the course
 	@$(VENV)/bin/jupyter lab --ServerApp.root_dir=$(NOTEBOOKS) \
 	    --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_OPTIONS)
 
-test: setup ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
+lint: setup
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "ruff would format the files above: make format"; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy
-	@CLMKIT_KERAS=$(KERAS) $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(PY) -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+
+# One thread each: where other work keeps the cores busy, PyTorch's threads wait for each other.
+PYTEST = CLMKIT_KERAS=$(KERAS) OMP_NUM_THREADS=1 $(PY) -m pytest
+# The files that take longest come first (tests/conftest.py), so that no core is idle in the end.
+TOGETHER = $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
+
+# Then, by itself, what another file of tests on the next core could make fail. Both parts run, and both must pass.
+define both_parts
+@$(PYTEST) -m "not alone$(1)" $(TOGETHER) --junitxml=build/tests.xml; together=$$?; \
+$(PYTEST) -m "alone$(1)" --junitxml=build/tests_alone.xml && exit $$together
+endef
+
+test: lint ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
+	$(call both_parts, and not long)
+
+test-quick: lint ## while you work: ruff, mypy, and the tests of units, bad input and translations
+	@$(PYTEST) tests/unit tests/bad_input tests/translation -m "not long" $(TOGETHER)
+
+test-long: lint ## nightly and before a release: `make test`, and the tests that are marked long
+	$(call both_parts)
+
+test-times: setup ## write where the time of the last `make test` went into CONTRIBUTING.md
+	@$(PY) -m tests.times
 
 test-browser: setup ## only the tests in Chromium, of JupyterLab and of the site; screenshots go to build/screenshots/
 	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser tests/site

@@ -23,9 +23,19 @@ collect_ignore = ["keras_kernel"]
 # Where other work keeps the cores busy, two threads wait for each other, and a step takes ten times as long as by one.
 torch.set_num_threads(1)
 
+# What takes longest, first: two files run at a time, and the last one should not run beside nothing.
+LONGEST = ("notebooks/test_notebooks.py", "hub/test_full_track.py", "site/test_browser.py", "hub/test_faults.py")
+LONGEST += ("browser/test_jupyterlab.py", "frameworks/test_keras_kernel.py", "browser/test_arabic.py")
+
 # No deadline: the first example of a property pays for imports, and the machine may be busy.
 settings.register_profile("clmkit", deadline=None, max_examples=60)
 settings.load_profile("clmkit")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the order of ``LONGEST``, and then as they were."""
+    order = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 def pytest_collection_finish() -> None:

@@ -74,6 +74,8 @@ def serve_lab(notebooks: Path | None = None) -> Iterator[Lab]:
                         log.seek(0)
                         raise AssertionError(f"make lab ended:\n{log.read()}") from None
                     time.sleep(0.5)
+            else:
+                raise AssertionError("make lab did not answer in a minute")
             yield lab
         finally:
             os.killpg(process.pid, signal.SIGTERM)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.lab_page import VIEWPORT, LabPage
 from tests.lab import ROOT, Lab, serve_lab
@@ -15,6 +15,8 @@ from tests.lab import ROOT, Lab, serve_lab
 # No graphics card, no sandbox for root, and nothing that calls home.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+# Playwright's own five seconds are few where another file of tests keeps a core busy.
+PATIENCE = 30_000.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -30,6 +32,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=program, args=FLAGS)
 

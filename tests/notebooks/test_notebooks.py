@@ -9,6 +9,7 @@ import sys
 import tomllib
 from functools import reduce
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pytest
@@ -35,13 +36,30 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+class Workspace(NamedTuple):
+    """Where the notebooks run.
+
+    Attributes:
+        folder: All of them, with their solutions: what 06a saves 07a finds, and the repository stays clean.
+        site: What comes first on the path, before the repository's own editable install: the published clmkit.
+    """
+
+    folder: Path
+    site: Path
+
+
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All notebooks, with their solutions, in one folder: what 06a saves 07a finds, and the repository stays clean."""
-    folder = tmp_path_factory.mktemp("notebooks")
+def workspace(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Workspace:
+    folder, site = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("site")
     for path in NOTEBOOKS:
         nbformat.write(with_solutions(nbformat.read(path, as_version=4), path.stem), folder / path.name)
-    return folder
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
+    subprocess.run([*pip, str(wheel)], check=True)
+    python = [sys.executable, "-c", "import clmkit; print(clmkit.__file__)"]
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    where = subprocess.run(python, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    assert where.stdout.startswith(str(site))
+    return Workspace(folder, site)
 
 
 def test_the_course_has_its_notebooks() -> None:
@@ -139,16 +157,25 @@ def test_in_colab_the_keras_notebooks_keep_the_tensorflow_that_is_there() -> Non
         assert f'"tensorflow=={has}.*" "tf-keras=={has}.*"' in line
 
 
+ONE_OF = {"main": NOTEBOOKS[0], "keras": ROOT / "notebooks" / "06b_train_keras.ipynb"}
+
+
+def first_cell(path: Path) -> str:
+    """The code of a notebook's first cell, but for the extra that it installs."""
+    return re.sub(r"clmkit\[[a-z,-]+\]", "clmkit", code_cells(nbformat.read(path, as_version=4))[0].source)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_first_cell_checks_the_kernel_that_the_notebook_names(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     kernel = "keras" if notebook.metadata.kernelspec.name == KERAS_KERNEL else "main"
     assert kernel == ("keras" if path.stem in ("06b_train_keras", "07b_infer_keras") else "main")
     assert notebook.metadata.kernelspec.display_name == KERNEL_NAMES[kernel]
-    assert code_cells(notebook)[0].source.endswith(f'use_kernel("{kernel}")')
+    assert first_cell(path).endswith(f'use_kernel("{kernel}")')
+    assert first_cell(path) == first_cell(ONE_OF[kernel])
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ONE_OF.values(), ids=ONE_OF)
 def test_on_the_wrong_kernel_the_first_cell_says_which_one_to_choose(path: Path, tmp_path: Path) -> None:
     keras_python()
     notebook = nbformat.read(path, as_version=4)
@@ -237,39 +264,41 @@ def test_a_source_without_question_code_or_reading_is_refused(
         read_exercises("09_new")
 
 
-def test_solutions_are_formatted_and_checked_like_other_code(workspace: Path) -> None:
+def test_solutions_are_formatted_and_checked_like_other_code(workspace: Workspace) -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
     ignored = ",".join(settings["per-file-ignores"]["notebooks/**"])
-    where = ["--config", str(ROOT / "pyproject.toml"), str(workspace)]
+    where = ["--config", str(ROOT / "pyproject.toml"), str(workspace.folder)]
     for command in (["format", "--check"], ["check", "--extend-ignore", ignored]):
         command = [sys.executable, "-m", "ruff", *command, *where]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stdout
 
 
-def run_nbval(path: Path, folder: Path) -> None:
-    environment = os.environ | HEADLESS | {"CLMKIT_TRACK": "quick"}
+def run_nbval(path: Path, workspace: Workspace) -> None:
+    environment = os.environ | HEADLESS | {"CLMKIT_TRACK": "quick", "PYTHONPATH": str(workspace.site)}
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q"]
     run = subprocess.run(
-        [*command, path.name], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [*command, path.name], cwd=workspace.folder, env=environment, capture_output=True, text=True, check=False
     )
-    cells = len(code_cells(nbformat.read(folder / path.name, as_version=4)))
+    cells = len(code_cells(nbformat.read(workspace.folder / path.name, as_version=4)))
     assert run.returncode == 0, run.stdout[-6000:]
     assert f"{cells} passed" in run.stdout
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_gives_what_it_shows(path: Path, workspace: Path) -> None:
+def test_notebook_runs_on_the_installed_wheel_and_gives_what_it_shows(path: Path, workspace: Workspace) -> None:
     if nbformat.read(path, as_version=4).metadata.kernelspec.name == KERAS_KERNEL:
         keras_python()
     run_nbval(path, workspace)
 
 
 @pytest.mark.timeout(2400)
-def test_the_three_frameworks_tune_the_model_equally_well(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_three_frameworks_tune_the_model_equally_well(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keras_python()
-    monkeypatch.chdir(workspace)
+    monkeypatch.chdir(workspace.folder)
     track = choose_track("quick")
     for framework, notebook in TRAINED_BY.items():
         if framework not in tuned_models(track):  # where this test runs alone

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,12 @@ PAGES = ["index.html", *(f"{language}/search.html?q={WORDS[language]}" for langu
 ]
 
 
-@pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A new page that fails the test if the console has an error, or something is asked of another host."""
+Watched = tuple[Page, list[str]]
+
+
+@contextmanager
+def watched_page(browser: Browser, address: str) -> Iterator[Watched]:
+    """A new page, and what goes wrong there: errors in the console, and what is asked of another host or fails."""
     with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
         page = context.new_page()
         wrong: list[str] = []
@@ -37,8 +41,33 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
         page.on("request", lambda request: None if request.url.startswith(address) else wrong.append(request.url))
         page.on("requestfailed", lambda request: wrong.append(f"{request.url} failed"))
         page.on("response", lambda response: wrong.append(response.url) if response.status >= 400 else None)
+        yield page, wrong
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A new page that fails the test if something goes wrong there."""
+    with watched_page(browser, address) as (page, wrong):
         yield page
         assert not wrong
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, address: str) -> Iterator[Watched]:
+    with watched_page(browser, address) as watched:
+        yield watched
+
+
+@pytest.fixture
+def same_page(opened: Watched) -> Iterator[Page]:
+    """As ``page``, for tests that leave nothing behind: a new one would cost as much as all that they do."""
+    page, wrong = opened
+    page.goto("about:blank")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.emulate_media(color_scheme="light")
+    wrong.clear()
+    yield page
+    assert not wrong
 
 
 def serious(page: Page, *rules: str) -> list[str]:
@@ -53,7 +82,8 @@ def serious(page: Page, *rules: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_page_can_be_read_in_both_themes_at_every_width(page: Page, address: str, name: str) -> None:
+def test_page_can_be_read_in_both_themes_at_every_width(same_page: Page, address: str, name: str) -> None:
+    page = same_page
     # The first page leads on as soon as it is read, so its own load may never end.
     page.goto(address + name, wait_until="commit" if name == "index.html" else "load")
     if name == "index.html":
@@ -204,7 +234,7 @@ def test_on_a_phone_the_list_of_pages_opens_inside_the_window(page: Page, addres
     drawer = page.locator(".sidebar-drawer")
     assert not -1 < drawer.bounding_box()["x"] < 390
     page.locator("label.nav-overlay-icon").click()
-    page.wait_for_timeout(400)  # it slides in
+    drawer.evaluate("element => Promise.all(element.getAnimations().map(sliding => sliding.finished))")
     box = drawer.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390

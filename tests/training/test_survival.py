@@ -20,6 +20,9 @@ from clmkit.scale.guard import TERMINATED
 from tests.training import jobs
 from tests.training.launch import FORKS, finish, log_of, record, run, same_weights, start
 
+# A kill is to come a few milliseconds after a run begins to save, and SIGTERM has half a minute.
+pytestmark = pytest.mark.alone
+
 Words = Callable[..., list[str]]
 KILLS = {"train": 8, "save": 6, "evaluate": 6}
 TIMES = {"train": range(1, 12), "save": (2, 3), "evaluate": (1, 2)}  # after which beginnings of a phase the kill comes
