@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from clmkit.chunking import collate_blocks, prepare_blocks
+from clmkit.chunking import check_block_size, collate_blocks, context_length, prepare_blocks
 from clmkit.evaluation import LossHistory
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import Uploads
@@ -102,23 +102,13 @@ class HubCallback(TrainerCallback):
         """
         self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token)
 
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **objects: Any,
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """With every checkpoint, upload the model, unless the last upload is still under way."""
         if not self.uploads.busy:
             self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
 
     def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **objects: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Wait for the upload under way, and upload the last state unless that was it."""
         self.uploads.finish()
@@ -213,10 +203,7 @@ def build_trainer(
         OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded.
         ValueError: If the blocks are longer than the model's context.
     """
-    block_size = len(blocks["test"][0]["input_ids"])
-    context = model.config.max_position_embeddings
-    if block_size > context:
-        raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
+    check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
     args = TrainingArguments(**{**course_arguments(track, model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()
@@ -234,11 +221,7 @@ def build_trainer(
 
 
 def find_or_train(track: Track) -> Path:
-    """Find the tuned model that notebook 06a saved or shared, or train it now, and say which.
-
-    Returns:
-        The model's folder.
-    """
+    """Find the tuned model that notebook 06a saved or shared, or train it now; return its folder, and say which."""
 
     def train(folder: Path) -> None:
         base = download_model(track.model)

@@ -1,6 +1,7 @@
 """Fine-tune with transformers' TensorFlow classes and Keras 2's fit: the guide's Keras path, on the Keras kernel."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -165,20 +166,15 @@ def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTra
     """
     set_seed(42)
     model = TFAutoModelForCausalLM.from_pretrained(download_model(track.model))
-    how = {"batch_size": batch_size, "collate_fn": collate_blocks}
-    train_set = model.prepare_tf_dataset(blocks["train"], shuffle=True, **how)
-    test_set = model.prepare_tf_dataset(blocks["test"], shuffle=False, **how)
+    prepare = partial(model.prepare_tf_dataset, batch_size=batch_size, collate_fn=collate_blocks)
+    train_set, test_set = prepare(blocks["train"], shuffle=True), prepare(blocks["test"], shuffle=False)
     model.compile(optimizer=build_optimizer(track, len(train_set) * track.epochs), jit_compile=has_gpu())
     model.fit(x=train_set, validation_data=test_set, epochs=track.epochs, verbose=fit_verbose())
     return model
 
 
 def find_or_train(track: Track) -> Path:
-    """Find the tuned model that notebook 06b saved or shared, or train it now, and say which.
-
-    Returns:
-        The model's folder.
-    """
+    """Find the tuned model that notebook 06b saved or shared, or train it now; return its folder, and say which."""
 
     def train_and_save(folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(download_model(track.model))

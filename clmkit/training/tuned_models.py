@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from huggingface_hub import ModelCard
 
@@ -11,9 +11,6 @@ from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.hub.login import user_name
 from clmkit.messages import _
 from clmkit.tracks import Track
-
-if TYPE_CHECKING:
-    pass
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {

@@ -305,7 +305,7 @@ ROWS = [
             desk.tokenizer,
         ),
         ValueError,
-        ["blocks of 600 tokens", "context of 512"],
+        ["block_size 600", "context of 512"],
     ),
     # Tokenizers.
     Row("no eos to append", without_eos, ValueError, ["GPT2Tokenizer", "no eos_token", "append_eos=False"]),

@@ -5,8 +5,12 @@ import pytest
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.chunking import check_block_size, chunk, group_texts
+from clmkit.chunking import check_block_size, chunk, collate_blocks, group_texts, prepare_blocks
+from clmkit.eli5 import load_eli5
+from clmkit.files import load_local
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
+from clmkit.tracks import Track
 from tests.guide import group_texts as guide_group_texts
 
 
@@ -174,3 +178,27 @@ def test_blocks_can_be_shuffled_selected_and_split_like_any_dataset(tokens: Data
     assert sorted(blocks.shuffle(seed=1)["input_ids"][:]) == sorted(whole)
     assert blocks.select([3, 1])["input_ids"][:] == [whole[3], whole[1]]
     assert sum(map(len, blocks.train_test_split(0.25, seed=1).values())) == len(whole)
+
+
+def test_labels_of_the_rows_own_are_kept() -> None:
+    batch = collate_blocks([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7, 8], "labels": [7, 8]}])
+    assert batch["input_ids"].tolist() == [[5, 6], [7, 8]]
+    assert batch["labels"].tolist() == [[-100, 6], [7, 8]]
+
+
+def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    prepared = prepare_blocks(quick, tokenizer, 64)
+    texts = join_answers(split_rows(load_local(quick.data, quick.rows)))
+    by_hand = chunk(tokenize(texts, tokenizer), 64)
+    assert {side: rows["input_ids"][:] for side, rows in prepared.items()} == {
+        side: rows["input_ids"][:] for side, rows in by_hand.items()
+    }
+    assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
+
+
+def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    source = load_eli5(quick).info.description
+    assert source.startswith("eli5_sample.jsonl, sha256 ")
+    assert {rows.info.description for rows in prepare_blocks(quick, tokenizer).values()} == {source}
+    tokens = tokenize(join_answers(split_rows(load_eli5(quick))), tokenizer, num_proc=2)
+    assert {rows.info.description for rows in chunk(tokens, 64).values()} == {source}
