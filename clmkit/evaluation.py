@@ -10,8 +10,7 @@ import evaluate
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import EvalPrediction, PreTrainedModel
+    from transformers import PreTrainedModel
 
 
 def perplexity(mean_loss: float) -> float:
@@ -168,25 +167,3 @@ class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no t
         if not counted.any():
             raise ValueError("no label to compare with: every one is -100")
         return {"token_accuracy": float((guesses == labels)[counted].mean())}
-
-
-def keep_best_token(logits: "torch.Tensor | tuple[torch.Tensor, ...]", labels: "torch.Tensor") -> "torch.Tensor":
-    """For ``Trainer(preprocess_logits_for_metrics=...)``: keep the id of the best token, not a row of the vocabulary.
-
-    Without it the Trainer gathers all logits, some 25 MB a block for GPT-2's 50,257 entries in fp32.
-
-    Args:
-        logits: Float, of shape (batch, block_size, vocabulary), or a tuple that begins with it.
-        labels: Not used; the Trainer passes them.
-
-    Returns:
-        Token ids (int64) of shape (batch, block_size).
-    """
-    first = logits[0] if isinstance(logits, tuple) else logits
-    return first.argmax(dim=-1)
-
-
-def compute_token_accuracy(prediction: "EvalPrediction") -> dict[str, float]:
-    """For ``Trainer(compute_metrics=...)``: the token accuracy of what ``keep_best_token`` kept."""
-    result = TokenAccuracy().compute(predictions=prediction.predictions, references=prediction.label_ids)
-    return result or {}
