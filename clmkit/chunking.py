@@ -30,33 +30,6 @@ def context_length(config: "PreTrainedConfig") -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def group_texts(examples: dict[str, list[list[int]]], block_size: int = 128) -> dict[str, list[list[int]]]:
-    """Join the sequences of one batch and cut them into blocks (the guide's ``group_texts``).
-
-    The same blocks as the guide's function, to the last one, in linear time: the guide's ``sum(lists, [])`` copies the
-    growing list for every document. Like the guide's it drops the remainder of every batch, and keeps a single short
-    block where the batch has fewer than ``block_size`` tokens. ``chunk`` does neither.
-
-    Args:
-        examples: A batch of columns, each a list of token sequences, of the same lengths in all columns.
-        block_size: Tokens in a block.
-
-    Returns:
-        The same columns, with blocks for rows, and ``labels``, a copy of ``input_ids``.
-
-    Raises:
-        ValueError: If ``block_size`` is not a whole number of 1 or more.
-    """
-    check_block_size(block_size)
-    joined = {column: [token for sequence in rows for token in sequence] for column, rows in examples.items()}
-    total = len(next(iter(joined.values())))
-    if total >= block_size:
-        total -= total % block_size
-    result = {column: [ids[i : i + block_size] for i in range(0, total, block_size)] for column, ids in joined.items()}
-    result["labels"] = result["input_ids"].copy()
-    return result
-
-
 def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -> Rows:
     """Join all sequences and cut them into blocks, carrying what is left of one batch over to the next.
 

@@ -99,14 +99,11 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
 
 
 def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[float, int]:
-    """The loss of one batch, for ``sum_losses``.
+    """The summed loss of one batch in nats, and how many tokens were predicted, for ``sum_losses``.
 
     Args:
         model: A causal language model of Transformers, in evaluation mode.
         batch: ``input_ids``, as many lists of equal length as there are blocks, and ``labels`` where they are others.
-
-    Returns:
-        The summed loss in nats, and how many tokens were predicted.
     """
     import torch
 
@@ -118,13 +115,7 @@ def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[floa
 
 
 def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
-    """Add up what the batches of an evaluation lost; every framework's ``score`` ends here.
-
-    Args:
-        batch_losses: For each batch the summed loss in nats, and how many tokens were predicted.
-
-    Returns:
-        The summed loss and the number of predicted tokens.
+    """Add up, for each batch, the summed loss in nats and the tokens predicted; every framework's ``score`` ends here.
 
     Raises:
         ValueError: If there are no batches, no predictions in them, or batches with a loss that is not finite.

@@ -27,7 +27,7 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset
         rows: How many rows to keep at most, from the first.
 
     Returns:
-        The rows, in their order. A file with ELI5's columns gets ``ELI5_FEATURES``.
+        The rows, in their order. ``info.description`` has the file's name and hash, for the model card.
 
     Raises:
         FileNotFoundError: If the file is not there.

@@ -27,8 +27,8 @@ def precision_policy(backend: str) -> Literal["mixed_bfloat16", "float32"]:
         backend: What computes: ``"tensorflow"`` or ``"torch"``.
 
     Returns:
-        ``"mixed_bfloat16"``, bfloat16 arithmetic on float32 weights, where there are GPUs that compute in bfloat16
-        themselves; ``"float32"`` elsewhere. float16 is not used: it overflows.
+        ``"mixed_bfloat16"``, bfloat16 arithmetic on float32 weights, where all GPUs compute in bfloat16 themselves;
+        ``"float32"`` elsewhere. float16 is not used: it overflows.
     """
     if backend == "torch":
         import torch
@@ -65,7 +65,7 @@ def tuned_models(track: Track) -> dict[Framework, Path]:
 
 
 def find_or_train(track: Track, framework: Framework, train: Callable[[Path], None]) -> Path:
-    """Find the tuned model that a framework's notebook saved or shared, or train it now, and say which.
+    """Find the tuned model that a framework's notebook saved or shared, or train it; return its folder, and say which.
 
     On the full track, a model that was shared is looked for in the account that is logged in: training it again takes
     longer than a download.
@@ -74,9 +74,6 @@ def find_or_train(track: Track, framework: Framework, train: Callable[[Path], No
         track: What it was, or is to be, trained on.
         framework: Which notebook's model.
         train: Trains a model and saves it in the folder that it is given.
-
-    Returns:
-        The model's folder.
     """
     folder = model_folder(track, framework)
     if is_model(folder):

@@ -9,25 +9,8 @@ from typing import Any
 
 import torch
 from IPython.display import display
-from ipywidgets import (
-    HTML,
-    BoundedFloatText,
-    BoundedIntText,
-    Box,
-    Button,
-    HBox,
-    Layout,
-    Textarea,
-    VBox,
-    Widget,
-)
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TextStreamer,
-)
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Box, Button, HBox, Layout, Textarea, VBox, Widget
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
 from clmkit.messages import _, html_direction
@@ -73,18 +56,12 @@ def stream_text(
     """Continue a prompt as ``generate_text`` does, and show the text as it grows.
 
     Args:
-        model: A causal language model.
+        model: As for ``generate_text``, like all that is not named here.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
         on_text: Called with the text so far, prompt included, whenever a word is complete and at the end.
         stop: Once another thread sets it, the text ends after the token that is being generated.
         **arguments: As for ``generate_texts``.
-
-    Returns:
-        The whole text.
-
-    Raises:
-        ValueError: As ``generate_texts``.
     """
     criteria = StoppingCriteriaList([_StopWhen(stop)] if stop else [])
     streamer = _Words(tokenizer, on_text)
@@ -188,7 +165,9 @@ class _Playground:
         return {name: control.value for name, control in self.controls.items() if name not in without}
 
     def tell(self, sentence: str) -> None:
-        self.status.value = f'<span role="status"{html_direction()} style="{THEME}">{html.escape(sentence)}</span>'
+        self.status.value = (
+            f'<span role="status"{html_direction()} style="{THEME}"><bdi>{html.escape(sentence)}</bdi></span>'
+        )
 
     def write(self, name: str, text: str, busy: bool = False) -> None:
         # aria-busy: a screen reader waits for the end, and does not read the text anew with each word.
@@ -205,7 +184,8 @@ class _Playground:
                     steps = sampling_steps(model, self.tokenizer, **self.values("max_new_tokens", "seed"))
                     self.bars[name].value = bars(name, steps)
                 except ValueError as error:  # a prompt that is not finished yet, or too long
-                    self.bars[name].value = f'<p{html_direction()} style="{THEME}">{html.escape(str(error))}</p>'
+                    sentence = f"<bdi>{html.escape(str(error))}</bdi>"
+                    self.bars[name].value = f'<p{html_direction()} style="{THEME}">{sentence}</p>'
 
     def on_stop(self, _button: Any = None) -> None:
         self.stop.set()

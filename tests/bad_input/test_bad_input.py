@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer, ByT5Tokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from clmkit.chunking import chunk, group_texts
+from clmkit.chunking import chunk
 from clmkit.eli5 import load_eli5
 from clmkit.evaluation import LossHistory, Score, perplexity, score, sum_losses
 from clmkit.files import load_local
@@ -290,12 +290,6 @@ ROWS = [
     Row("block_size True", cut(True), ValueError, [f"block_size {WHOLE}True"]),
     Row("block_size above the context", cut(600, 512), ValueError, ["600", "context of 512", "lower"]),
     Row("block_size above all tokens", cut(10**6), ValueError, ["8 rows", "1000000", "smaller block_size"]),
-    Row(
-        "group_texts: block_size 0",
-        lambda desk: group_texts({"input_ids": [[1]]}, 0),
-        ValueError,
-        [f"block_size {WHOLE}0"],
-    ),
     Row(
         "blocks above the context",
         lambda desk: build_trainer(

@@ -5,13 +5,12 @@ import pytest
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.chunking import check_block_size, chunk, collate_blocks, group_texts, prepare_blocks
+from clmkit.chunking import check_block_size, chunk, collate_blocks, prepare_blocks
 from clmkit.eli5 import load_eli5
 from clmkit.files import load_local
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
 from clmkit.tracks import Track
-from tests.guide import group_texts as guide_group_texts
 
 
 @pytest.fixture(scope="module")
@@ -47,33 +46,6 @@ def test_check_block_size_refuses_all_but_whole_numbers_from_one(block_size: obj
 def test_check_block_size_refuses_more_than_the_context() -> None:
     with pytest.raises(ValueError, match=r"block_size 513 .* context of 512 tokens"):
         check_block_size(513, 512)
-
-
-def test_group_texts_with_its_default_size_cuts_blocks_of_128_and_drops_the_rest() -> None:
-    blocks = group_texts({"input_ids": [list(range(200)), list(range(200, 300))]})
-    assert blocks["input_ids"] == blocks["labels"] == [list(range(128)), list(range(128, 256))]
-
-
-def test_group_texts_keeps_a_short_batch_as_one_short_block_as_the_guide_does() -> None:
-    assert group_texts({"input_ids": [[1, 2], [3]]}, 128) == {"input_ids": [[1, 2, 3]], "labels": [[1, 2, 3]]}
-
-
-def test_group_texts_carries_the_attention_mask_along() -> None:
-    batch = {"input_ids": [[1, 2, 3], [4, 5]], "attention_mask": [[1, 1, 1], [1, 1]]}
-    assert group_texts(batch, 2) == guide_group_texts(batch, 2)
-    assert group_texts(batch, 2)["attention_mask"] == [[1, 1], [1, 1]]
-
-
-def test_group_texts_leaves_the_batch_it_was_given_alone() -> None:
-    batch = {"input_ids": [[1, 2, 3], [4, 5]]}
-    group_texts(batch, 2)
-    assert batch == {"input_ids": [[1, 2, 3], [4, 5]]}
-
-
-def test_group_texts_works_in_map_as_on_the_guides_page(tokens: Dataset) -> None:
-    ours = tokens.map(group_texts, batched=True, fn_kwargs={"block_size": 16})
-    guides = tokens.map(guide_group_texts, batched=True, fn_kwargs={"block_size": 16})
-    assert ours.to_dict() == guides.to_dict()
 
 
 def test_blocks_are_one_column_of_int32_lists(tokens: Dataset) -> None:
