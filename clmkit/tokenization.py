@@ -62,12 +62,7 @@ def tokenize(
     arguments = {"tokenizer_json": _plain_json(backend), "eos_id": tokenizer.eos_token_id if append_eos else None}
     texts = dataset.select_columns([text_column]).with_format("arrow")
     encode = partial(
-        texts.map,
-        _tokenize_batch,
-        batched=True,
-        fn_kwargs=arguments,
-        remove_columns=[text_column],
-        features=INPUT_IDS,
+        texts.map, _tokenize_batch, batched=True, fn_kwargs=arguments, remove_columns=[text_column], features=INPUT_IDS
     )
     tokens = encode() if isinstance(dataset, IterableDataset) else encode(num_proc=num_proc, desc="Tokenize")
     return tokens.with_format(None)
@@ -111,14 +106,7 @@ def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) ->
 
 
 def count_tokens(dataset: Dataset) -> int:
-    """Count the tokens in ``input_ids``, without reading them.
-
-    Args:
-        dataset: Rows of ``input_ids``, as ``tokenize`` and ``chunk`` give them.
-
-    Returns:
-        The sum of the rows' lengths.
-    """
+    """Count the tokens in ``input_ids``, the sum of the rows' lengths, without reading them."""
     import pyarrow.compute as pc
 
     ids = dataset.with_format("arrow")[:].column("input_ids")

@@ -21,6 +21,7 @@ from clmkit.widgets.plots import BLUE, plot_next_tokens
 THEME = "color:var(--jp-content-font-color1,#000);background:var(--jp-layout-color1,#fff)"
 PANEL = f"{THEME};border:1px solid var(--jp-border-color1,#767676);padding:6px 8px;min-height:6em;white-space:pre-wrap"
 PANEL += ";line-height:1.5"
+OF_A_TOKEN = ("prompt", "temperature", "top_k", "top_p", "repetition_penalty")  # controls that the bars show
 
 
 class _Words(TextStreamer):
@@ -84,6 +85,10 @@ def _controls(prompt: str) -> dict[str, Widget]:
     }
 
 
+def _values(controls: Mapping[str, Widget], names: Sequence[str] = ()) -> dict[str, Any]:
+    return {name: controls[name].value for name in names or controls}
+
+
 def _cell(probability: float, largest: float) -> str:
     """One bar, with its number; the number is readable on the bar and beside it, in a light and in a dark theme."""
     if probability == 0:
@@ -94,15 +99,7 @@ def _cell(probability: float, largest: float) -> str:
 
 
 def bars(name: str, steps: Sequence[SamplingStep]) -> str:
-    """The next token's probabilities as a table of bars: a row for each token, a column for each step.
-
-    Args:
-        name: Of the model.
-        steps: As ``sampling_steps`` gives them.
-
-    Returns:
-        HTML; a crossed token was cut off.
-    """
+    """A model's ``sampling_steps`` as HTML: a row for each token, crossed where cut off, a column for each step."""
     names = [_("as it is"), *(step.name for step in steps[1:])]
     titles = [re.sub(" (?=[0-9])", "<br>", name).replace("_", "_<wbr>") for name in names]
     counts = [_("{left:,} left", left=step.left) for step in steps]
@@ -143,7 +140,7 @@ class _Playground:
         for name, text in self.texts.items():
             text.add_class("clmkit-text")
             self.write(name, "")
-        for name in ("prompt", "temperature", "top_k", "top_p", "repetition_penalty"):
+        for name in OF_A_TOKEN:
             self.controls[name].observe(self.draw_bars, "value")
         self.draw_bars()
 
@@ -160,9 +157,6 @@ class _Playground:
         box = VBox([own_direction(), prompt, numbers_box, buttons, Box(columns, layout=wrap)])
         box.add_class("clmkit-playground")
         return box
-
-    def values(self, *without: str) -> dict[str, Any]:
-        return {name: control.value for name, control in self.controls.items() if name not in without}
 
     def tell(self, sentence: str) -> None:
         self.status.value = (
@@ -181,7 +175,7 @@ class _Playground:
         with self.drawing:  # JupyterLab may deliver two changes in two threads
             for name, model in self.models.items():
                 try:
-                    steps = sampling_steps(model, self.tokenizer, **self.values("max_new_tokens", "seed"))
+                    steps = sampling_steps(model, self.tokenizer, **_values(self.controls, OF_A_TOKEN))
                     self.bars[name].value = bars(name, steps)
                 except ValueError as error:  # a prompt that is not finished yet, or too long
                     sentence = f"<bdi>{html.escape(str(error))}</bdi>"
@@ -193,7 +187,7 @@ class _Playground:
     def on_generate(self, _button: Any = None) -> None:
         self.stop.set()  # a second press begins anew
         self.stop = Event()
-        run = Thread(target=self.run, args=(self.stop, self.values()), name="clmkit-playground", daemon=True)
+        run = Thread(target=self.run, args=(self.stop, _values(self.controls)), name="clmkit-playground", daemon=True)
         run.start()
 
     def run(self, stop: Event, values: dict[str, Any]) -> None:
@@ -237,11 +231,10 @@ def open_playground(models: Mapping[str, PreTrainedModel], tokenizer: PreTrained
     if somebody_is_there():
         display(_Playground(models, tokenizer, prompt).container())
         return
-    values = {name: control.value for name, control in _controls(prompt).items()}
+    controls = _controls(prompt)
     for name, model in models.items():
-        print(f"{name}: {generate_text(model, tokenizer, **values)!r}")
-    del values["max_new_tokens"], values["seed"]
+        print(f"{name}: {generate_text(model, tokenizer, **_values(controls))!r}")
     for name, model in models.items():
-        steps = sampling_steps(model, tokenizer, **values)
+        steps = sampling_steps(model, tokenizer, **_values(controls, OF_A_TOKEN))
         titles = {f"{step.name}\n{step.left:,} left": step.best for step in steps}
         plot_next_tokens(titles, title=f"{name}: the choice of the next token (x: cut off)")
