@@ -68,8 +68,8 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
     above.barh(range(1, rows_above + 1), lengths, color=colours, edgecolor="black")
     for start, end in pairwise(sorted({0, total, *ends, *range(0, total, block_size)})):
         document, row = sum(start >= stop for stop in ends), start // block_size
-        look = {"color": colours[document], "hatch": "//" if row == blocks else None, "edgecolor": "black"}
-        bar = below.barh(row + 1, end - start, left=start - row * block_size, **look)
+        left, hatch = start - row * block_size, "//" if row == blocks else None
+        bar = below.barh(row + 1, end - start, left=left, color=colours[document], edgecolor="black", hatch=hatch)
         if end - start > block_size / 20:  # else it is too narrow for a number
             below.bar_label(bar, [str(document + 1)], label_type="center", bbox=NUMBER, fontsize=8)
     above.set(title="Before: documents", ylabel="document", xlabel="tokens")
@@ -216,8 +216,8 @@ def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
     for number, ((size, shares), (colour, hatch)) in enumerate(zip(loads.items(), looks, strict=False)):
         places = [task + (number + 0.5) * 0.8 / len(loads) for task in range(len(tasks))]
         lengths = [shares[task] - 1 for task in tasks]  # from the line at 1, to the left or to the right
-        look = {"color": colour, "hatch": hatch, "edgecolor": "black", "linewidth": 0.5}
-        axes.barh(places, lengths, 0.8 / len(loads), left=1, label=size, **look)
+        height = 0.8 / len(loads)
+        axes.barh(places, lengths, height, left=1, label=size, color=colour, hatch=hatch, edgecolor="black", lw=0.5)
     axes.axvline(1, color="black", linewidth=1.5)
     axes.set_xscale("log")
     shown = [share for shares in loads.values() for share in shares.values()]

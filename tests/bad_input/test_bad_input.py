@@ -236,6 +236,13 @@ ROWS = [
         ("rows.jsonl", b'{"text": "a"}\n{"text": "b"\n{"text": "c"}\n'),
     ),
     Row(
+        "malformed JSON Lines after a line separator in a text",
+        load,
+        ValueError,
+        ["rows.jsonl, line 2", "malformed JSON"],
+        ("rows.jsonl", '{"text": "a\u2028b"}\n{"text": "b"\n'.encode()),
+    ),
+    Row(
         "malformed JSON Lines, gzipped",
         load,
         ValueError,
