@@ -147,8 +147,7 @@ def generate_texts(
                 stopping_criteria=stopping_criteria,
                 **arguments,
             )
-            filled = (inputs["attention_mask"] == 0).sum(dim=1).tolist()
-            rows = [row[places:] for row, places in zip(output, filled, strict=True)]
+            rows = [row[int((mask == 0).sum()) :] for row, mask in zip(output, inputs["attention_mask"], strict=True)]
             texts += tokenizer.batch_decode(rows, skip_special_tokens=True)
     return texts
 
