@@ -14,7 +14,7 @@ from clmkit.tracks import Track
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 
 def check_block_size(block_size: int, context: int | None = None) -> None:
@@ -25,31 +25,9 @@ def check_block_size(block_size: int, context: int | None = None) -> None:
         raise ValueError(f"block_size {block_size} is longer than the model's context of {context} tokens: lower it")
 
 
-def group_texts(examples: dict[str, list[list[int]]], block_size: int = 128) -> dict[str, list[list[int]]]:
-    """Join the sequences of one batch and cut them into blocks (the guide's ``group_texts``).
-
-    The same blocks as the guide's function, to the last one, in linear time: the guide's ``sum(lists, [])`` copies the
-    growing list for every document. Like the guide's it drops the remainder of every batch, and keeps a single short
-    block where the batch has fewer than ``block_size`` tokens. ``chunk`` does neither.
-
-    Args:
-        examples: A batch of columns, each a list of token sequences, of the same lengths in all columns.
-        block_size: Tokens in a block.
-
-    Returns:
-        The same columns, with blocks for rows, and ``labels``, a copy of ``input_ids``.
-
-    Raises:
-        ValueError: If ``block_size`` is not a whole number of 1 or more.
-    """
-    check_block_size(block_size)
-    joined = {column: [token for sequence in rows for token in sequence] for column, rows in examples.items()}
-    total = len(next(iter(joined.values())))
-    if total >= block_size:
-        total -= total % block_size
-    result = {column: [ids[i : i + block_size] for i in range(0, total, block_size)] for column, ids in joined.items()}
-    result["labels"] = result["input_ids"].copy()
-    return result
+def context_length(config: "PreTrainedConfig") -> int | None:
+    """The longest text that a model takes, in tokens; ``None`` where nothing limits it, as in Mamba and BLOOM."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -> Rows:
@@ -62,7 +40,7 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     Args:
         dataset: Rows of ``input_ids``, as ``tokenize`` gives them. They may be streamed; then so are the blocks.
         block_size: Tokens in a block.
-        context: The longest block that the model takes (``model.config.max_position_embeddings``), to check against.
+        context: The longest block that the model takes, if it is to be checked; see ``context_length``.
 
     Returns:
         Rows of exactly ``block_size`` tokens, of the same kind, in the single column ``input_ids`` (lists of int32).
@@ -74,8 +52,8 @@ def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -
     if isinstance(dataset, DatasetDict):
         return DatasetDict({side: chunk(rows, block_size, context=context) for side, rows in dataset.items()})
     if isinstance(dataset, IterableDataset):
-        how: dict[str, Any] = {"dataset": dataset, "block_size": block_size}
-        return IterableDataset.from_generator(_cut_stream, features=INPUT_IDS, gen_kwargs=how)
+        arguments = {"dataset": dataset, "block_size": block_size}
+        return IterableDataset.from_generator(_cut_stream, features=INPUT_IDS, gen_kwargs=arguments)
     tokens = count_tokens(dataset)
     if tokens < block_size:
         raise ValueError(

@@ -159,7 +159,6 @@ def to_hub_schema(dataset: Dataset) -> Dataset:
     """
     if set(dataset.column_names) != set(ELI5_FEATURES):
         return dataset
-    dataset = dataset.select_columns(list(ELI5_FEATURES))
     for column in ("title_urls", "selftext_urls"):
         if isinstance(dataset.features[column], dict):
             plain = [links["url"] for links in dataset[column]]

@@ -10,8 +10,7 @@ import evaluate
 import numpy as np
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import EvalPrediction, PreTrainedModel
+    from transformers import PreTrainedModel
 
 
 def perplexity(mean_loss: float) -> float:
@@ -100,14 +99,11 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
 
 
 def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[float, int]:
-    """The loss of one batch, for ``sum_losses``.
+    """The summed loss of one batch in nats, and how many tokens were predicted, for ``sum_losses``.
 
     Args:
         model: A causal language model of Transformers, in evaluation mode.
         batch: ``input_ids``, as many lists of equal length as there are blocks, and ``labels`` where they are others.
-
-    Returns:
-        The summed loss in nats, and how many tokens were predicted.
     """
     import torch
 
@@ -119,13 +115,7 @@ def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[floa
 
 
 def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
-    """Add up what the batches of an evaluation lost; every framework's ``score`` ends here.
-
-    Args:
-        batch_losses: For each batch the summed loss in nats, and how many tokens were predicted.
-
-    Returns:
-        The summed loss and the number of predicted tokens.
+    """Add up, for each batch, the summed loss in nats and the tokens predicted; every framework's ``score`` ends here.
 
     Raises:
         ValueError: If there are no batches, no predictions in them, or batches with a loss that is not finite.
@@ -168,25 +158,3 @@ class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no t
         if not counted.any():
             raise ValueError("no label to compare with: every one is -100")
         return {"token_accuracy": float((guesses == labels)[counted].mean())}
-
-
-def keep_best_token(logits: "torch.Tensor | tuple[torch.Tensor, ...]", labels: "torch.Tensor") -> "torch.Tensor":
-    """For ``Trainer(preprocess_logits_for_metrics=...)``: keep the id of the best token, not a row of the vocabulary.
-
-    Without it the Trainer gathers all logits, some 25 MB a block for GPT-2's 50,257 entries in fp32.
-
-    Args:
-        logits: Float, of shape (batch, block_size, vocabulary), or a tuple that begins with it.
-        labels: Not used; the Trainer passes them.
-
-    Returns:
-        Token ids (int64) of shape (batch, block_size).
-    """
-    first = logits[0] if isinstance(logits, tuple) else logits
-    return first.argmax(dim=-1)
-
-
-def compute_token_accuracy(prediction: "EvalPrediction") -> dict[str, float]:
-    """For ``Trainer(compute_metrics=...)``: the token accuracy of what ``keep_best_token`` kept."""
-    result = TokenAccuracy().compute(predictions=prediction.predictions, references=prediction.label_ids)
-    return result or {}

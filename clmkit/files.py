@@ -27,7 +27,7 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None) -> Dataset
         rows: How many rows to keep at most, from the first.
 
     Returns:
-        The rows, in their order. A file with ELI5's columns gets ``ELI5_FEATURES``.
+        The rows, in their order. ``info.description`` has the file's name and hash, for the model card.
 
     Raises:
         FileNotFoundError: If the file is not there.
@@ -88,20 +88,12 @@ def _check_json(path: Path) -> None:
         raise ValueError(f"{path}: not UTF-8 text: {error}") from error
     if not text.strip():
         raise ValueError(f"{path}: there are no rows in it to train on")
-    if text.lstrip().startswith("["):
+    one_list = text.lstrip().startswith("[")
+    for number, part in enumerate([text] if one_list else text.split("\n"), start=1):
         try:
-            json.loads(text)
+            row = json.loads(part) if part.strip() else {}
         except json.JSONDecodeError as error:
-            raise _malformed(path, error.lineno, error) from error
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except json.JSONDecodeError as error:
-            raise _malformed(path, number, error) from error
-        if not isinstance(row, dict):
+            line = number + error.lineno - 1
+            raise ValueError(f"{path}, line {line}: malformed JSON: {error.msg}") from error
+        if not one_list and not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
-
-
-def _malformed(path: Path, line: int, error: json.JSONDecodeError) -> ValueError:
-    return ValueError(f"{path}, line {line}: malformed JSON: {error.msg}")

@@ -1,12 +1,12 @@
 """Continue a prompt, and look at what the sampling arguments do to the choice of the next token."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -15,44 +15,53 @@ from transformers import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
-    set_seed,
 )
 from transformers.generation.streamers import BaseStreamer
 
+from clmkit.chunking import context_length
 from clmkit.evaluation import evaluation_mode
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
 _DRAWING = RLock()
 
 
+@contextmanager
+def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Let torch draw from a seed, and go on afterwards as if nothing had been drawn."""
+    with _DRAWING, torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        torch.manual_seed(seed)
+        yield
+
+
 def _encode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], new_tokens: int
-) -> dict[str, Any]:
+) -> dict[str, torch.Tensor]:
     """Tokenize prompts for the model's device, and make sure that each and what follows fit into the context.
 
-    Shorter prompts are filled up on the left, so that all end where the new tokens begin.
+    Shorter prompts are filled up on the left, so that all end where the new tokens begin; by their own first token,
+    since ``repetition_penalty`` takes what fills for text.
     """
     empty = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str) or not prompt.strip()]
     if empty or not prompts:
-        if len(prompts) > 1:
-            raise ValueError(f"the prompt (number {empty[0]}) is empty: give the model at least a word to continue")
-        raise ValueError("the prompt is empty: give the model at least a word to continue")
-    documents = [torch.tensor(ids) for ids in tokenizer(list(prompts), verbose=False)["input_ids"]]
-    length, context = max(map(len, documents)), model.config.max_position_embeddings
-    if length + new_tokens > context:
+        which = f" (number {empty[0]})" if len(prompts) > 1 else ""
+        raise ValueError(f"the prompt{which} is empty: give the model at least a word to continue")
+    documents: list[list[int]] = tokenizer(list(prompts), verbose=False)["input_ids"]
+    length, context = max(map(len, documents)), context_length(model.config)
+    if context is not None and length + new_tokens > context:
         raise ValueError(
             f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context holds "
             f"{context}: shorten the prompt or ask for fewer new tokens"
         )
-    columns = {"input_ids": documents, "attention_mask": [torch.ones_like(ids) for ids in documents]}
-    return {
-        name: pad_sequence(rows, batch_first=True, padding_side="left").to(model.device)
-        for name, rows in columns.items()
-    }
+    filled = [ids[:1] * (length - len(ids)) + ids for ids in documents]
+    mask = [[0] * (length - len(ids)) + [1] * len(ids) for ids in documents]
+    columns = {"input_ids": filled, "attention_mask": mask}
+    return {name: torch.tensor(rows, device=model.device) for name, rows in columns.items()}
 
 
-def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
-    """Raise a ValueError that says what is allowed, unless all three are."""
+def check_sampling(
+    temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, repetition_penalty: float = 1.0
+) -> None:
+    """Raise a ValueError that says what is allowed, unless all four are."""
     if not temperature > 0:
         raise ValueError(
             f"temperature must be above 0, not {temperature}: for no randomness at all pass do_sample=False"
@@ -61,10 +70,6 @@ def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
         raise ValueError(f"top_k must be a whole number of 0 or more (0 keeps every token), not {top_k!r}")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}")
-
-
-def check_repetition_penalty(repetition_penalty: float) -> None:
-    """Raise a ValueError that says what is allowed, unless it is."""
     if not 0 < repetition_penalty < math.inf:
         raise ValueError(
             "repetition_penalty must be above 0 (1 changes nothing, more than 1 avoids what the text has "
@@ -73,20 +78,7 @@ def check_repetition_penalty(repetition_penalty: float) -> None:
 
 
 def generate_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, **arguments: Any) -> str:
-    """Continue a prompt (the guide's step "Inference": tokenizer, then ``generate`` with these very arguments).
-
-    Args:
-        model: A causal language model.
-        tokenizer: Its tokenizer.
-        prompt: The text to continue.
-        **arguments: As for ``generate_texts``.
-
-    Returns:
-        The prompt and its continuation, without special tokens.
-
-    Raises:
-        ValueError: As ``generate_texts``.
-    """
+    """Continue one prompt (the guide's step "Inference"): arguments, text and errors as with ``generate_texts``."""
     return generate_texts(model, tokenizer, [prompt], **arguments)[0]
 
 
@@ -136,18 +128,16 @@ def generate_texts(
     """
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be a whole number of 1 or more, not {max_new_tokens!r}")
-    check_repetition_penalty(repetition_penalty)
-    sampling: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
+    check_sampling(repetition_penalty=repetition_penalty)
+    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
     if do_sample:
         check_sampling(temperature, top_k, top_p)
-        sampling |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
-    batches = [prompts[start : start + batch_size] for start in range(0, max(len(prompts), 1), batch_size)]
+        arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
     texts: list[str] = []
-    with _DRAWING, evaluation_mode(model):
-        set_seed(seed)
-        for batch in batches:
-            inputs = _encode(model, tokenizer, batch, max_new_tokens)
+    with _drawing_from(seed, model.device), evaluation_mode(model):
+        for start in range(0, max(len(prompts), 1), batch_size):
+            inputs = _encode(model, tokenizer, prompts[start : start + batch_size], max_new_tokens)
             output = generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
@@ -155,10 +145,9 @@ def generate_texts(
                 pad_token_id=tokenizer.eos_token_id,
                 streamer=streamer,
                 stopping_criteria=stopping_criteria,
-                **sampling,
+                **arguments,
             )
-            filled = (inputs["attention_mask"] == 0).sum(dim=1).tolist()
-            rows = [row[places:] for row, places in zip(output, filled, strict=True)]
+            rows = [row[int((mask == 0).sum()) :] for row, mask in zip(output, inputs["attention_mask"], strict=True)]
             texts += tokenizer.batch_decode(rows, skip_special_tokens=True)
     return texts
 
@@ -194,10 +183,10 @@ def sampling_steps(
         model: A causal language model.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
-        temperature: As in ``generate_texts``; applied second.
-        top_k: As in ``generate_texts``; applied third.
-        top_p: As in ``generate_texts``; applied last.
-        repetition_penalty: As in ``generate_texts``; applied first.
+        temperature: As in ``generate_texts``, like the next three; applied second.
+        top_k: Applied third.
+        top_p: Applied last.
+        repetition_penalty: Applied first.
         show: How many tokens to return.
 
     Returns:
@@ -207,8 +196,7 @@ def sampling_steps(
     Raises:
         ValueError: As ``generate_texts``.
     """
-    check_sampling(temperature, top_k, top_p)
-    check_repetition_penalty(repetition_penalty)
+    check_sampling(temperature, top_k, top_p, repetition_penalty)
     inputs = _encode(model, tokenizer, [prompt], 1)
     arguments = {
         f"repetition_penalty {repetition_penalty:g}": RepetitionPenaltyLogitsProcessor(float(repetition_penalty)),
@@ -232,19 +220,5 @@ def sampling_steps(
 def next_token_probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, **arguments: Any
 ) -> list[tuple[str, float]]:
-    """The most probable next tokens after a prompt, as the sampling arguments leave them.
-
-    Args:
-        model: A causal language model.
-        tokenizer: Its tokenizer.
-        prompt: The text to continue.
-        **arguments: As for ``sampling_steps``.
-
-    Returns:
-        Pairs of token text and probability, the most probable first by the model's own probabilities; tokens that were
-        cut off have probability 0.
-
-    Raises:
-        ValueError: As ``generate_texts``.
-    """
+    """The last of the ``sampling_steps``: pairs of token text and probability, as all arguments leave them."""
     return sampling_steps(model, tokenizer, prompt, **arguments)[-1].best

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from datasets import Dataset, DatasetDict, Features, IterableDataset, Value
@@ -83,44 +84,35 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     if isinstance(dataset, DatasetDict):
         return DatasetDict({side: join_answers(rows, text_column, num_proc) for side, rows in dataset.items()})
     if isinstance(dataset, IterableDataset):
-        return _join_stream(dataset, text_column)
-    if len(dataset) == 0:
+        columns: Mapping[str, Any] = next(iter(dataset), {})  # a stream may not know its columns before its rows come
+    else:
+        dataset = dataset.flatten()
+        columns = dataset.features if len(dataset) else {}
+    if not columns:
         raise ValueError("there are no rows: 0 texts to join")
-    dataset = dataset.flatten()
-    column = text_column or find_text_column(dataset.features)
-    if column not in dataset.features:
-        raise ValueError(no_column(column, dataset.features))
-    feature = dataset.features[column]
-    item = getattr(feature, "feature", feature)
-    # A column of mixed types is of Datasets' type Json; then the row that is no text is named below.
+    column = text_column or find_text_column(columns)
+    join = partial(
+        dataset.map,
+        _join_batch,
+        batched=True,
+        with_indices=True,
+        fn_kwargs={"column": column},
+        remove_columns=list(columns),
+        features=Features({"text": Value("string")}),
+    )
+    if isinstance(dataset, IterableDataset):
+        return join()
+    _check_holds_text(dataset.features, column)
+    return join(num_proc=num_proc, desc=_("Join answers"))
+
+
+def _check_holds_text(features: Features, column: str) -> None:
+    if column not in features:
+        raise ValueError(no_column(column, features))
+    item = getattr(features[column], "feature", features[column])
+    # A column of mixed types is of Datasets' type Json; the row that is no text is named when it is joined.
     if type(item).__name__ != "Json" and getattr(item, "dtype", None) not in ("string", "large_string"):
-        raise ValueError(f"column {column!r} holds {feature}, not text: every answer must be a string")
-    return dataset.map(
-        _join_batch,
-        batched=True,
-        with_indices=True,
-        fn_kwargs={"column": column},
-        remove_columns=dataset.column_names,
-        features=Features({"text": Value("string")}),
-        num_proc=num_proc,
-        desc=_("Join answers"),
-    )
-
-
-def _join_stream(dataset: IterableDataset, text_column: str | None) -> IterableDataset:
-    """``join_answers`` of a stream, whose types are not known before its rows come."""
-    first = next(iter(dataset), None)
-    if first is None:
-        raise ValueError("there are no rows: 0 texts to join")
-    column = text_column or find_text_column(first)
-    return dataset.map(
-        _join_batch,
-        batched=True,
-        with_indices=True,
-        fn_kwargs={"column": column},
-        remove_columns=list(first),
-        features=Features({"text": Value("string")}),
-    )
+        raise ValueError(f"column {column!r} holds {features[column]}, not text: every answer must be a string")
 
 
 def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
@@ -130,7 +122,7 @@ def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
         return batch[column]
     if outer not in batch:
         raise ValueError(no_column(column, batch))
-    return [row[inner] for row in batch[outer]]
+    return [(row or {}).get(inner) for row in batch[outer]]
 
 
 def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
@@ -141,7 +133,7 @@ def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) ->
             raise ValueError(f"row {index} has no answer in {column!r}: remove the row, or give it a text")
         for number, answer in enumerate(answers, start=1):
             if not isinstance(answer, str) or not answer.strip():
-                what = _("empty") if isinstance(answer, str) else "null" if answer is None else repr(answer)
+                what = "empty" if isinstance(answer, str) else "null" if answer is None else repr(answer)
                 raise ValueError(
                     f"row {index}, answer {number} of {column!r} is {what}; it must be a string that is not "
                     "empty: mend it, or remove the row"

@@ -1,8 +1,8 @@
 """Turn texts into token ids at the tokenizer's own speed."""
 
 from array import array
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -48,8 +48,10 @@ def tokenize(
             backend, or ``append_eos`` is asked of a tokenizer without an eos_token.
     """
     if isinstance(dataset, DatasetDict):
-        options: dict[str, Any] = {"text_column": text_column, "append_eos": append_eos, "num_proc": num_proc}
-        return DatasetDict({side: tokenize(rows, tokenizer, **options) for side, rows in dataset.items()})
+        again = partial(
+            tokenize, tokenizer=tokenizer, text_column=text_column, append_eos=append_eos, num_proc=num_proc
+        )
+        return DatasetDict({side: again(rows) for side, rows in dataset.items()})
     _check_text_column(dataset, text_column)
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -58,11 +60,12 @@ def tokenize(
         raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
     # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
     arguments = {"tokenizer_json": _plain_json(backend), "eos_id": tokenizer.eos_token_id if append_eos else None}
-    how: dict[str, Any] = {"batched": True, "fn_kwargs": arguments, "remove_columns": [text_column]}
-    if not isinstance(dataset, IterableDataset):
-        how |= {"num_proc": num_proc, "desc": "Tokenize"}
     texts = dataset.select_columns([text_column]).with_format("arrow")
-    return texts.map(_tokenize_batch, features=INPUT_IDS, **how).with_format(None)
+    encode = partial(
+        texts.map, _tokenize_batch, batched=True, fn_kwargs=arguments, remove_columns=[text_column], features=INPUT_IDS
+    )
+    tokens = encode() if isinstance(dataset, IterableDataset) else encode(num_proc=num_proc, desc="Tokenize")
+    return tokens.with_format(None)
 
 
 def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> None:
@@ -103,14 +106,7 @@ def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) ->
 
 
 def count_tokens(dataset: Dataset) -> int:
-    """Count the tokens in ``input_ids``, without reading them.
-
-    Args:
-        dataset: Rows of ``input_ids``, as ``tokenize`` and ``chunk`` give them.
-
-    Returns:
-        The sum of the rows' lengths.
-    """
+    """Count the tokens in ``input_ids``, the sum of the rows' lengths, without reading them."""
     import pyarrow.compute as pc
 
     ids = dataset.with_format("arrow")[:].column("input_ids")

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
+from clmkit.eli5 import ELI5_FEATURES
 from clmkit.tokenization import tokenize
 from clmkit.tracks import BUNDLED, Track, choose_track
 
+Row = dict[str, Any]
 SENTENCES = (
     "The sky is blue because air scatters blue light more than red light.",
     "Bread rises because yeast eats sugar and gives off gas, which the dough holds.",
@@ -53,3 +56,29 @@ def texts() -> DatasetDict:
 def blocks(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> DatasetDict:
     """The documents of ``texts`` as blocks of 32 tokens."""
     return chunk(tokenize(texts, tokenizer), 32)
+
+
+def hub_row(number: int) -> Row:
+    """A made-up row in the shape that the Hub serves."""
+    return {
+        "q_id": f"q{number}",
+        "title": f"Why {number}?",
+        "selftext": "",
+        "category": "Physics",
+        "subreddit": "explainlikeimfive",
+        "answers": {
+            "a_id": [f"a{number}", f"b{number}"],
+            "text": [f"Because {number}.", "For another reason."],
+            "score": [number, 1],
+            "text_urls": [[], ["http://example.org/b"]],
+        },
+        "title_urls": [],
+        "selftext_urls": ["http://example.org/q"],
+    }
+
+
+HUB_ROWS = [hub_row(number) for number in range(5)]
+
+
+def hub_dataset(rows: list[Row] = HUB_ROWS) -> Dataset:
+    return Dataset.from_list(rows, features=ELI5_FEATURES)

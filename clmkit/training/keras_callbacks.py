@@ -38,12 +38,7 @@ class LossRecorder:
     model: Any  # Keras sets it
 
     def __init__(self, tokens_per_step: int | None = None) -> None:
-        """Make a recorder.
-
-        Args:
-            tokens_per_step: Tokens in a batch. With it the run is drawn while it goes on (``LivePlot``), for which the
-                speed is known then.
-        """
+        """Make a recorder; with the number of tokens in a batch it draws the run while it goes on (``LivePlot``)."""
         super().__init__()
         self.tokens_per_step = tokens_per_step
         self.history = LossHistory([], [])
@@ -53,14 +48,12 @@ class LossRecorder:
         self.history, self._learning_rates = LossHistory([], []), list[tuple[int, float]]()
         steps = self.params["epochs"] * self.params["steps"]
         self._plot = LivePlot(steps, self.tokens_per_step) if self.tokens_per_step else None
-        self._epoch, self._seen = 0, 0
-        self._summed, self._stretch = 0.0, max(1, self.params["epochs"] * self.params["steps"] // 20)
+        self._epoch, self._seen, self._summed, self._stretch = 0, 0, 0.0, max(1, steps // 20)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Take the mean of a stretch when one is complete."""
         steps = batch + 1
-        last = steps == self.params["steps"]
-        if logs and (steps - self._seen >= self._stretch or last):
+        if logs and (steps - self._seen >= self._stretch or steps == self.params["steps"]):
             summed = logs["loss"] * steps
             mean = (summed - self._summed) / (steps - self._seen)
             self.history.train.append((self._epoch * self.params["steps"] + steps, mean))
@@ -118,15 +111,13 @@ class HubUpload:
             save_strategy: Save and upload every ``"epoch"``, every ``save_steps`` steps, or ``"no"``: at the end only.
             save_steps: How many steps between two uploads with ``save_strategy="steps"``.
             tokenizer: Saved with the model, so that the model can be used.
-            hub_model_id: The repository; its name defaults to the last part of ``output_dir``, in your account.
-            hub_token: A token that may write; by default the one that you logged in with.
+            hub_model_id: As the name for ``Uploads``.
+            hub_token: As the token for ``Uploads``.
             checkpoint: Save the optimizer's state too, with ``save_strategy="epoch"``.
 
         Raises:
             ValueError: If the arguments don't fit together.
-            OSError: If the folder can't be written.
-            PermissionError: If the Hub doesn't let you make the repository.
-            ConnectionError: If the Hub, or the way to it, fails.
+            OSError: If the folder can't be written, and as ``Uploads``, whose errors are kinds of it.
         """
         super().__init__()
         if save_strategy not in ("no", "epoch", "steps"):

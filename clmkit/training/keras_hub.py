@@ -83,12 +83,7 @@ def prepare_dataset(blocks: Dataset, *, batch_size: int, shuffle: bool) -> tf.da
 
 
 def build_optimizer(track: Track, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW as the Trainer of notebook 06a has it, so that the frameworks can be compared.
-
-    Args:
-        track: Gives the peak learning rate, which falls to 0 in a straight line.
-        steps: Optimizer steps in the whole run.
-    """
+    """AdamW as the Trainer of notebook 06a has it: the track's learning rate falls to 0 in so many steps."""
     schedule = keras.optimizers.schedules.PolynomialDecay(track.learning_rate, steps, end_learning_rate=0.0)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=0.01, epsilon=1e-8, global_clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=NO_WEIGHT_DECAY)
@@ -96,24 +91,11 @@ def build_optimizer(track: Track, steps: int) -> keras.optimizers.Optimizer:
 
 
 def score(model: keras_hub.models.CausalLM, blocks: Dataset, batch_size: int = 16) -> Score:
-    """Sum the loss of every predicted token of every block, as ``clmkit.evaluation.score`` does.
-
-    Args:
-        model: A causal language model of KerasHub.
-        blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
-        batch_size: Blocks in one forward pass.
-
-    Returns:
-        The summed loss and the number of predicted tokens.
-
-    Raises:
-        ValueError: As ``clmkit.evaluation.sum_losses``.
-    """
+    """As ``clmkit.evaluation.score``, for a model of KerasHub."""
 
     def batch_losses() -> Iterator[tuple[float, int]]:
-        for inputs, labels, counted in prepare_dataset(
-            blocks, batch_size=batch_size, shuffle=False
-        ).as_numpy_iterator():
+        batches = prepare_dataset(blocks, batch_size=batch_size, shuffle=False)
+        for inputs, labels, counted in batches.as_numpy_iterator():
             logits = ops.cast(model(inputs, training=False), "float32")
             losses = ops.convert_to_numpy(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
             yield float(losses[counted > 0].sum(dtype="float64")), int(counted.sum())
@@ -139,11 +121,8 @@ def export_model(
 
     Args:
         model: The model.
-        folder: Is made if need be.
+        folder: Is made if need be, and returned.
         tokenizer: Transformers' tokenizer of the model, saved over KerasHub's own export of it.
-
-    Returns:
-        The folder.
 
     Raises:
         OSError: If the folder can't be written.

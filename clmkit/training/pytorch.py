@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from clmkit.chunking import collate_blocks, prepare_blocks
+from clmkit.chunking import check_block_size, collate_blocks, context_length, prepare_blocks
 from clmkit.evaluation import LossHistory
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import Uploads
@@ -28,7 +28,7 @@ from clmkit.tracks import Track
 from clmkit.training import tuned_models
 from clmkit.widgets.live import LivePlot
 
-# The guide's, and what its call lacks; what depends on the track or the machine is added by course_arguments.
+# The guide's, and what its call lacks; build_trainer adds what depends on the track or the machine.
 COURSE_ARGUMENTS: dict[str, Any] = {
     "eval_strategy": "epoch",
     "weight_decay": 0.01,
@@ -42,10 +42,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what 
 
 
 def hardware_arguments(model: PreTrainedModel) -> dict[str, Any]:
-    """The ``TrainingArguments`` that depend on this machine; what each is worth stands in benchmarks/README.md.
-
-    Args:
-        model: The model to train.
+    """The ``TrainingArguments`` that depend on this machine and the model; benchmarks/README.md has their worth.
 
     Returns:
         ``bf16=True``, bfloat16 arithmetic on float32 weights, where a GPU computes in bfloat16 itself, or a CPU does
@@ -92,33 +89,21 @@ class HubCallback(TrainerCallback):
 
         Args:
             output_dir: The folder to save into; what is uploaded is this folder, without its checkpoints.
-            hub_model_id: The repository; its name defaults to the last part of ``output_dir``, in your account.
-            hub_token: A token that may write; by default the one that you logged in with.
+            hub_model_id: As the name for ``Uploads``.
+            hub_token: As the token for ``Uploads``.
 
         Raises:
-            OSError: If the folder can't be written.
-            PermissionError: If the Hub doesn't let you make the repository.
-            ConnectionError: If the Hub, or the way to it, fails.
+            OSError: If the folder can't be written, and as ``Uploads``, whose errors are kinds of it.
         """
         self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token)
 
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **objects: Any,
-    ) -> None:
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """With every checkpoint, upload the model, unless the last upload is still under way."""
         if not self.uploads.busy:
             self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
 
     def on_train_end(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **objects: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Wait for the upload under way, and upload the last state unless that was it."""
         self.uploads.finish()
@@ -158,22 +143,9 @@ class LivePlotCallback(TrainerCallback):
         self.plot = None
 
     def _draw(self, state: TrainerState, *, last: bool = False) -> None:
-        rates = [
-            (int(entry["step"]), entry["learning_rate"]) for entry in state.log_history if "learning_rate" in entry
-        ]
         if self.plot is not None and state.is_world_process_zero:
+            rates = _logged(state.log_history, "learning_rate")
             self.plot.update(state.global_step, loss_history(state.log_history), rates, last=last)
-
-
-def course_arguments(track: Track, model: PreTrainedModel) -> dict[str, Any]:
-    """The ``TrainingArguments`` that the course sets: the guide's, the track's, and those of ``build_trainer``."""
-    return {
-        "output_dir": track.output_dir,
-        "num_train_epochs": track.epochs,
-        "learning_rate": track.learning_rate,
-        **COURSE_ARGUMENTS,
-        **hardware_arguments(model),
-    }
 
 
 def build_trainer(
@@ -213,11 +185,9 @@ def build_trainer(
         OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded.
         ValueError: If the blocks are longer than the model's context.
     """
-    block_size = len(blocks["test"][0]["input_ids"])
-    context = model.config.max_position_embeddings
-    if block_size > context:
-        raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
-    args = TrainingArguments(**{**course_arguments(track, model), **arguments})
+    check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
+    of_track = {"output_dir": track.output_dir, "num_train_epochs": track.epochs, "learning_rate": track.learning_rate}
+    args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()
     model.loss_type = "ForCausalLM"
@@ -234,11 +204,7 @@ def build_trainer(
 
 
 def find_or_train(track: Track) -> Path:
-    """Find the tuned model that notebook 06a saved or shared, or train it now, and say which.
-
-    Returns:
-        The model's folder.
-    """
+    """Find the tuned model that notebook 06a saved or shared, or train it now; return its folder, and say which."""
 
     def train(folder: Path) -> None:
         base = download_model(track.model)
@@ -262,7 +228,9 @@ def hyperparameters(arguments: TrainingArguments) -> dict[str, Any]:
 def loss_history(log: Iterable[Mapping[str, float]]) -> LossHistory:
     """Pick the losses out of ``trainer.state.log_history``."""
     entries = list(log)
-    return LossHistory(
-        train=[(int(entry["step"]), entry["loss"]) for entry in entries if "loss" in entry],
-        test=[(int(entry["step"]), entry["eval_loss"]) for entry in entries if "eval_loss" in entry],
-    )
+    return LossHistory(train=_logged(entries, "loss"), test=_logged(entries, "eval_loss"))
+
+
+def _logged(log: Iterable[Mapping[str, float]], name: str) -> list[tuple[int, float]]:
+    """The steps at which a value was logged, and the value at each."""
+    return [(int(entry["step"]), entry[name]) for entry in log if name in entry]

@@ -1,6 +1,7 @@
 """Fine-tune with transformers' TensorFlow classes and Keras 2's fit: the guide's Keras path, on the Keras kernel."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,15 +54,7 @@ class HubCallback(HubUpload, tf.keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, tf.Tensor]:
-    """Make a batch of blocks (the guide's ``data_collator``): blocks of equal length need no padding.
-
-    Args:
-        rows: Blocks, each with ``input_ids`` of the same length, and ``labels`` where they are others.
-
-    Returns:
-        ``input_ids`` and ``labels``, int64 of shape (batch, block_size), equal unless the rows have labels: the model
-        shifts them, and an eos_token in them counts.
-    """
+    """As ``clmkit.chunking.collate_blocks``, int64 of shape (batch, block_size), for TensorFlow."""
     labels = [row.get("labels", row["input_ids"]) for row in rows]
     columns = {"input_ids": [row["input_ids"] for row in rows], "labels": labels}
     return {name: tf.constant(ids, tf.int64) for name, ids in columns.items()}
@@ -88,19 +81,7 @@ def build_optimizer(track: Track, steps: int) -> AdamWeightDecay:
 
 
 def score(model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16) -> Score:
-    """Sum the loss of every predicted token of every block; ``val_loss`` of ``fit`` is a mean of batch means.
-
-    Args:
-        model: A causal language model of transformers' TensorFlow classes.
-        blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
-        batch_size: Blocks in one forward pass.
-
-    Returns:
-        The summed loss and the number of predicted tokens, as ``clmkit.evaluation.score``.
-
-    Raises:
-        ValueError: As ``clmkit.evaluation.sum_losses``.
-    """
+    """As ``clmkit.evaluation.score``, for a TensorFlow model; ``val_loss`` of ``fit`` is a mean of batch means."""
 
     def batch_losses() -> Iterator[tuple[float, int]]:
         for batch in blocks.iter(batch_size):
@@ -126,11 +107,8 @@ def export_model(
 
     Args:
         model: The model. Tied weights are saved once.
-        folder: Is made if need be.
+        folder: Is made if need be, and returned.
         tokenizer: Saved beside the model.
-
-    Returns:
-        The folder.
 
     Raises:
         OSError: If the folder can't be written.
@@ -153,32 +131,18 @@ def export_model(
 
 
 def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTrainedModel:
-    """Notebook 06b's training in one call.
-
-    Args:
-        track: Gives the model to start from, epochs and learning rate.
-        blocks: ``"train"`` and ``"test"`` blocks of equal length.
-        batch_size: Blocks in one step.
-
-    Returns:
-        The tuned model.
-    """
+    """Notebook 06b's training in one call: tune the track's model on blocks of equal length, and return it."""
     set_seed(42)
     model = TFAutoModelForCausalLM.from_pretrained(download_model(track.model))
-    how = {"batch_size": batch_size, "collate_fn": collate_blocks}
-    train_set = model.prepare_tf_dataset(blocks["train"], shuffle=True, **how)
-    test_set = model.prepare_tf_dataset(blocks["test"], shuffle=False, **how)
+    prepare = partial(model.prepare_tf_dataset, batch_size=batch_size, collate_fn=collate_blocks)
+    train_set, test_set = prepare(blocks["train"], shuffle=True), prepare(blocks["test"], shuffle=False)
     model.compile(optimizer=build_optimizer(track, len(train_set) * track.epochs), jit_compile=has_gpu())
     model.fit(x=train_set, validation_data=test_set, epochs=track.epochs, verbose=fit_verbose())
     return model
 
 
 def find_or_train(track: Track) -> Path:
-    """Find the tuned model that notebook 06b saved or shared, or train it now, and say which.
-
-    Returns:
-        The model's folder.
-    """
+    """Find the tuned model that notebook 06b saved or shared, or train it now; return its folder, and say which."""
 
     def train_and_save(folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(download_model(track.model))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from huggingface_hub import ModelCard
 
@@ -11,9 +11,6 @@ from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.hub.login import user_name
 from clmkit.messages import _
 from clmkit.tracks import Track
-
-if TYPE_CHECKING:
-    pass
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {
@@ -30,8 +27,8 @@ def precision_policy(backend: str) -> Literal["mixed_bfloat16", "float32"]:
         backend: What computes: ``"tensorflow"`` or ``"torch"``.
 
     Returns:
-        ``"mixed_bfloat16"``, bfloat16 arithmetic on float32 weights, where there are GPUs that compute in bfloat16
-        themselves; ``"float32"`` elsewhere. float16 is not used: it overflows.
+        ``"mixed_bfloat16"``, bfloat16 arithmetic on float32 weights, where all GPUs compute in bfloat16 themselves;
+        ``"float32"`` elsewhere. float16 is not used: it overflows.
     """
     if backend == "torch":
         import torch
@@ -68,7 +65,7 @@ def tuned_models(track: Track) -> dict[Framework, Path]:
 
 
 def find_or_train(track: Track, framework: Framework, train: Callable[[Path], None]) -> Path:
-    """Find the tuned model that a framework's notebook saved or shared, or train it now, and say which.
+    """Find the tuned model that a framework's notebook saved or shared, or train it; return its folder, and say which.
 
     On the full track, a model that was shared is looked for in the account that is logged in: training it again takes
     longer than a download.
@@ -77,9 +74,6 @@ def find_or_train(track: Track, framework: Framework, train: Callable[[Path], No
         track: What it was, or is to be, trained on.
         framework: Which notebook's model.
         train: Trains a model and saves it in the folder that it is given.
-
-    Returns:
-        The model's folder.
     """
     folder = model_folder(track, framework)
     if is_model(folder):

@@ -9,6 +9,7 @@ from unicodedata import bidirectional
 
 from IPython.display import display
 from ipywidgets import HTML, BoundedIntText, Checkbox, Layout, Textarea, VBox, Widget, interactive_output
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from clmkit.messages import _, html_direction, ngettext
 from clmkit.widgets.plots import plot_blocks
@@ -21,10 +22,8 @@ if TYPE_CHECKING:
 # too, by their borders, so that nothing hangs on telling the colours apart.
 TOKEN_COLOURS = ("#cfe8f7", "#f7e3b5", "#cdeedd", "#f5d5e4")
 
-# How byte-level BPE writes a byte as a character: as itself if it is printable, else as one from 256 on.
-_PRINTABLE = [*range(33, 127), *range(161, 173), *range(174, 256)]
-_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
-BYTES = {chr(byte): byte for byte in _PRINTABLE} | {chr(256 + n): byte for n, byte in enumerate(_OTHERS)}
+# The bytes that byte-level BPE writes as characters.
+BYTES = {sign: byte for byte, sign in bytes_to_unicode().items()}
 
 # Unicode's classes of letters with a direction: left, right, Arabic.
 STRONG = ("L", "R", "AL")
@@ -49,7 +48,7 @@ def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
 
     Args:
         draw: Displays something; its arguments have the names of the controls.
-        controls: ipywidgets with a value.
+        controls: Widgets with a value.
     """
     if somebody_is_there():
         display(VBox([own_direction(), *controls.values(), interactive_output(draw, controls)]))
@@ -116,10 +115,6 @@ def _direction(text: str) -> str:
 def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     """Display the tokens of a text side by side, each with its id and its number of bytes; special ones are dashed.
 
-    Args:
-        tokenizer: As for ``split_tokens``.
-        text: As for ``split_tokens``.
-
     Raises:
         ValueError: As ``split_tokens``.
     """
@@ -140,11 +135,7 @@ def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
 
 
 def inspect_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
-    """Type a text and see its tokens (the guide's step "Preprocess", looked at closely).
-
-    Args:
-        tokenizer: As for ``split_tokens``.
-        text: What to begin with.
+    """Type a text and see its tokens, to begin with those of ``text`` (the guide's step "Preprocess", closely).
 
     Raises:
         ValueError: As ``split_tokens``.
@@ -157,9 +148,9 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
     """Display how documents fall into blocks, and say what is left over and how many blocks cross a border.
 
     Args:
-        lengths: Tokens in each document.
+        lengths: Tokens in each document, without its eos_token.
         block_size: Tokens in a block.
-        end_token: Whether each document is one token longer, by an eos_token.
+        end_token: Whether each document ends in an eos_token.
     """
     lengths = [length + end_token for length in lengths]
     blocks, left_over = divmod(sum(lengths), block_size)

@@ -9,25 +9,8 @@ from typing import Any
 
 import torch
 from IPython.display import display
-from ipywidgets import (
-    HTML,
-    BoundedFloatText,
-    BoundedIntText,
-    Box,
-    Button,
-    HBox,
-    Layout,
-    Textarea,
-    VBox,
-    Widget,
-)
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TextStreamer,
-)
+from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Box, Button, HBox, Layout, Textarea, VBox, Widget
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList, TextStreamer
 
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
 from clmkit.messages import _, ngettext
@@ -38,6 +21,7 @@ from clmkit.widgets.plots import BLUE, plot_next_tokens
 THEME = "color:var(--jp-content-font-color1,#000);background:var(--jp-layout-color1,#fff)"
 PANEL = f"{THEME};border:1px solid var(--jp-border-color1,#767676);padding:6px 8px;min-height:6em;white-space:pre-wrap"
 PANEL += ";line-height:1.5"
+OF_A_TOKEN = ("prompt", "temperature", "top_k", "top_p", "repetition_penalty")  # controls that the bars show
 
 
 class _Words(TextStreamer):
@@ -73,18 +57,12 @@ def stream_text(
     """Continue a prompt as ``generate_text`` does, and show the text as it grows.
 
     Args:
-        model: A causal language model.
+        model: As for ``generate_text``, like all that is not named here.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
         on_text: Called with the text so far, prompt included, whenever a word is complete and at the end.
         stop: Once another thread sets it, the text ends after the token that is being generated.
         **arguments: As for ``generate_texts``.
-
-    Returns:
-        The whole text.
-
-    Raises:
-        ValueError: As ``generate_texts``.
     """
     criteria = StoppingCriteriaList([_StopWhen(stop)] if stop else [])
     streamer = _Words(tokenizer, on_text)
@@ -107,6 +85,10 @@ def _controls(prompt: str) -> dict[str, Widget]:
     }
 
 
+def _values(controls: Mapping[str, Widget], names: Sequence[str] = ()) -> dict[str, Any]:
+    return {name: controls[name].value for name in names or controls}
+
+
 def _cell(probability: float, largest: float) -> str:
     """One bar, with its number; the number is readable on the bar and beside it, in a light and in a dark theme."""
     if probability == 0:
@@ -117,15 +99,7 @@ def _cell(probability: float, largest: float) -> str:
 
 
 def bars(name: str, steps: Sequence[SamplingStep]) -> str:
-    """The next token's probabilities as a table of bars: a row for each token, a column for each step.
-
-    Args:
-        name: Of the model.
-        steps: As ``sampling_steps`` gives them.
-
-    Returns:
-        HTML; a crossed token was cut off.
-    """
+    """A model's ``sampling_steps`` as HTML: a row for each token, crossed where cut off, a column for each step."""
     names = [_("as it is"), *(step.name for step in steps[1:])]
     titles = [re.sub(" (?=[0-9])", "<br>", name).replace("_", "_<wbr>") for name in names]
     counts = [ngettext("{count:,} left", "{count:,} left", step.left) for step in steps]
@@ -166,7 +140,7 @@ class _Playground:
         for name, text in self.texts.items():
             text.add_class("clmkit-text")
             self.write(name, "")
-        for name in ("prompt", "temperature", "top_k", "top_p", "repetition_penalty"):
+        for name in OF_A_TOKEN:
             self.controls[name].observe(self.draw_bars, "value")
         self.draw_bars()
 
@@ -184,9 +158,6 @@ class _Playground:
         box.add_class("clmkit-playground")
         return box
 
-    def values(self, *without: str) -> dict[str, Any]:
-        return {name: control.value for name, control in self.controls.items() if name not in without}
-
     def tell(self, sentence: str) -> None:
         self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
 
@@ -202,7 +173,7 @@ class _Playground:
         with self.drawing:  # JupyterLab may deliver two changes in two threads
             for name, model in self.models.items():
                 try:
-                    steps = sampling_steps(model, self.tokenizer, **self.values("max_new_tokens", "seed"))
+                    steps = sampling_steps(model, self.tokenizer, **_values(self.controls, OF_A_TOKEN))
                     self.bars[name].value = bars(name, steps)
                 except ValueError as error:  # a prompt that is not finished yet, or too long
                     self.bars[name].value = f'<p style="{THEME}">{html.escape(str(error))}</p>'
@@ -213,7 +184,7 @@ class _Playground:
     def on_generate(self, _button: Any = None) -> None:
         self.stop.set()  # a second press begins anew
         self.stop = Event()
-        run = Thread(target=self.run, args=(self.stop, self.values()), name="clmkit-playground", daemon=True)
+        run = Thread(target=self.run, args=(self.stop, _values(self.controls)), name="clmkit-playground", daemon=True)
         run.start()
 
     def run(self, stop: Event, values: dict[str, Any]) -> None:
@@ -257,11 +228,10 @@ def open_playground(models: Mapping[str, PreTrainedModel], tokenizer: PreTrained
     if somebody_is_there():
         display(_Playground(models, tokenizer, prompt).container())
         return
-    values = {name: control.value for name, control in _controls(prompt).items()}
+    controls = _controls(prompt)
     for name, model in models.items():
-        print(f"{name}: {generate_text(model, tokenizer, **values)!r}")
-    del values["max_new_tokens"], values["seed"]
+        print(f"{name}: {generate_text(model, tokenizer, **_values(controls))!r}")
     for name, model in models.items():
-        steps = sampling_steps(model, tokenizer, **values)
+        steps = sampling_steps(model, tokenizer, **_values(controls, OF_A_TOKEN))
         titles = {f"{step.name}\n{step.left:,} left": step.best for step in steps}
         plot_next_tokens(titles, title=f"{name}: the choice of the next token (x: cut off)")

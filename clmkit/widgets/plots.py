@@ -15,15 +15,8 @@ if TYPE_CHECKING:
     from clmkit.evaluation import LossHistory
 
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
-BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, GREY = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#F0E442",
-    "#BBBBBB",
-)
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+PINK, SKY, YELLOW = "#CC79A7", "#56B4E9", "#F0E442"
 # For things that touch, in an order in which neighbours differ in lightness too, so that they do in shades of grey.
 NEIGHBOURS = (BLUE, PINK, YELLOW, ORANGE, SKY, GREEN)
 NUMBER = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15"}
@@ -44,12 +37,7 @@ def show(figure: Figure, alt: str) -> None:
 
 
 def plot_lengths(lengths: Sequence[int], block_size: int) -> None:
-    """Histogram of the documents' lengths, with the block size marked.
-
-    Args:
-        lengths: Tokens in each document.
-        block_size: Tokens in a block.
-    """
+    """Histogram of the documents' lengths in tokens, with the block size marked."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(lengths, bins=40, color=SKY, edgecolor="white")
@@ -76,29 +64,20 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
     rows_above, rows_below = len(lengths), blocks + bool(left_over)
     figure = Figure(figsize=(7, 0.22 * (rows_above + rows_below) + 1.8), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=[rows_above + 1, rows_below + 1])
-    for number, length in enumerate(lengths):
-        above.barh(number + 1, length, color=NEIGHBOURS[number % len(NEIGHBOURS)], edgecolor="black")
-    above.set(title="Before: documents", ylabel="document", xlabel="tokens")
-    above.set_yticks(range(1, len(lengths) + 1))
-    above.invert_yaxis()
-    cuts = sorted({0, total, *ends, *range(0, total, block_size)})
-    for start, end in pairwise(cuts):
-        document = sum(start >= stop for stop in ends)
-        row = start // block_size
-        bar = below.barh(
-            row + 1,
-            end - start,
-            left=start - row * block_size,
-            color=NEIGHBOURS[document % len(NEIGHBOURS)],
-            edgecolor="black",
-            hatch="//" if row == blocks else None,
-        )
+    colours = [NEIGHBOURS[number % len(NEIGHBOURS)] for number in range(len(lengths))]
+    above.barh(range(1, rows_above + 1), lengths, color=colours, edgecolor="black")
+    for start, end in pairwise(sorted({0, total, *ends, *range(0, total, block_size)})):
+        document, row = sum(start >= stop for stop in ends), start // block_size
+        left, hatch = start - row * block_size, "//" if row == blocks else None
+        bar = below.barh(row + 1, end - start, left=left, color=colours[document], edgecolor="black", hatch=hatch)
         if end - start > block_size / 20:  # else it is too narrow for a number
             below.bar_label(bar, [str(document + 1)], label_type="center", bbox=NUMBER, fontsize=8)
-    below.set(title=f"After: {blocks} blocks of {block_size}, {left_over} tokens left over (hatched)", ylabel="block")
-    below.set_xlabel("tokens")
-    below.set_yticks(range(1, rows_below + 1))
-    below.invert_yaxis()
+    above.set(title="Before: documents", ylabel="document", xlabel="tokens")
+    after = f"After: {blocks} blocks of {block_size}, {left_over} tokens left over (hatched)"
+    below.set(title=after, ylabel="block", xlabel="tokens")
+    for axes, rows in ((above, rows_above), (below, rows_below)):
+        axes.set_yticks(range(1, rows + 1))
+        axes.invert_yaxis()
     alt = (
         f"Two bar charts. Above, {len(lengths)} documents of {', '.join(map(str, lengths))} tokens. "
         f"Below, the same tokens in {blocks} blocks of {block_size}, each piece with its document's number; "
@@ -108,15 +87,7 @@ def plot_blocks(lengths: Sequence[int], block_size: int) -> None:
 
 
 def save_losses(history: "LossHistory", path: Path) -> str:
-    """Save a picture of the loss curves of training and evaluation.
-
-    Args:
-        history: Steps and mean losses per token in nats.
-        path: Where to; the file is a PNG.
-
-    Returns:
-        What the picture shows, for who can't see it.
-    """
+    """Save a picture of the loss curves as a PNG; return what it shows, for who can't see it."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     alt = _fill_with_losses(figure.add_subplot(), history)
     # Without the version of the library that wrote it, the same losses are the same file, and no new commit.
@@ -126,17 +97,19 @@ def save_losses(history: "LossHistory", path: Path) -> str:
 
 def _fill_with_losses(axes: Axes, history: "LossHistory") -> str:
     """Draw the curves; return what they show."""
-    for points, label, style in ((history.train, "training", "-"), (history.test, "evaluation", "--")):
-        colour = BLUE if label == "training" else ORANGE
-        steps, losses = [step for step, _ in points], [loss for _, loss in points]
-        axes.plot(steps, losses, style, color=colour, marker="o", markersize=4, label=label)
+    look = {"training": (history.train, "-", BLUE), "evaluation": (history.test, "--", ORANGE)}
+    for name, (points, style, colour) in look.items():
+        axes.plot(*_columns(points), style, color=colour, marker="o", markersize=4, label=name)
     axes.set(title="Loss while training", xlabel="step", ylabel="mean loss per token (nats)")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     axes.legend()
-    named = {"training": history.train, "evaluation": history.test}
-    falls = [f"{name} from {points[0][1]:.2f} to {points[-1][1]:.2f}" for name, points in named.items() if points]
+    falls = [f"{name} from {points[0][1]:.2f} to {points[-1][1]:.2f}" for name, (points, *_) in look.items() if points]
     return "Line chart of the loss by step: " + ", ".join(falls) + "."
+
+
+def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]], status: str) -> Image:
@@ -150,7 +123,7 @@ def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]]
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
     alt = _fill_with_losses(left, history)
-    right.plot([step for step, _ in learning_rates], [rate for _, rate in learning_rates], color=GREEN, marker="o")
+    right.plot(*_columns(learning_rates), color=GREEN, marker="o")
     right.set(title="Learning rate", xlabel="step", ylabel="learning rate")
     right.set_xlim(left=0)
     right.set_ylim(bottom=0)
@@ -214,18 +187,13 @@ def plot_counts(counts: Mapping[str, float], *, title: str, label: str, rows: st
 
 
 def plot_loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
-    """Draw the training losses of several runs over each other, so that equal ones cover each other.
-
-    Args:
-        curves: Steps and losses per token in nats, for each run.
-    """
+    """Draw the losses of several runs (steps, nats per token) over each other, so that equal ones cover each other."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.add_subplot()
     colours = [SKY, ORANGE, GREEN, PINK, BLUE]
     for number, (name, points) in enumerate(curves.items()):
-        steps, losses = [step for step, _ in points], [loss for _, loss in points]
         width = 2.5 * (len(curves) - number)  # the first one lies at the bottom and is the widest
-        axes.plot(steps, losses, color=colours[number % len(colours)], linewidth=width, label=name)
+        axes.plot(*_columns(points), color=colours[number % len(colours)], linewidth=width, label=name)
     axes.set(title="The same global batch, shared in different ways", xlabel="step", ylabel="loss per token (nats)")
     axes.grid(alpha=0.3)
     axes.legend()
@@ -244,23 +212,19 @@ def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
     tasks = list(next(iter(loads.values())))
     figure = Figure(figsize=(8, 0.2 * (len(loads) + 1) * len(tasks) + 1), layout="constrained")
     axes = figure.add_subplot()
-    for number, ((size, shares), colour, hatch) in enumerate(
-        zip(loads.items(), [SKY, YELLOW, ORANGE, PINK], ["", "//", "..", "xx"], strict=False)
-    ):
+    looks = zip([SKY, YELLOW, ORANGE, PINK], ["", "//", "..", "xx"], strict=True)
+    for number, ((size, shares), (colour, hatch)) in enumerate(zip(loads.items(), looks, strict=False)):
         places = [task + (number + 0.5) * 0.8 / len(loads) for task in range(len(tasks))]
-        values = [shares[task] for task in tasks]
-        lengths = [value - 1 for value in values]  # from the line at 1, to the left or to the right
-        bars = axes.barh(places, lengths, 0.8 / len(loads), left=1, label=size, color=colour, edgecolor="black")
-        for bar in bars:
-            bar.set(hatch=hatch, linewidth=0.5)
+        lengths = [shares[task] - 1 for task in tasks]  # from the line at 1, to the left or to the right
+        height = 0.8 / len(loads)
+        axes.barh(places, lengths, height, left=1, label=size, color=colour, hatch=hatch, edgecolor="black", lw=0.5)
     axes.axvline(1, color="black", linewidth=1.5)
     axes.set_xscale("log")
     shown = [share for shares in loads.values() for share in shares.values()]
     axes.set_xlim(min(*shown, 1) / 2, 2 * max(*shown, 1))
     axes.set_yticks([task + 0.4 for task in range(len(tasks))], tasks)
-    axes.set(title="What breaks first: bars to the right of the line", xlabel=f"need, as a multiple of {limit}")
-    axes.set_ylabel("task")
-    axes.set_ylim(len(tasks), -0.2)
+    title = "What breaks first: bars to the right of the line"
+    axes.set(title=title, xlabel=f"need, as a multiple of {limit}", ylabel="task", ylim=(len(tasks), -0.2))
     axes.legend(loc="lower right")
     breaking = {size: [task for task, share in shares.items() if share > 1] for size, shares in loads.items()}
     parts = [f"at {size} beyond the limit: {', '.join(names) or 'nothing'}" for size, names in breaking.items()]

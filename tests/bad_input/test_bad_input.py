@@ -11,7 +11,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer, ByT5Tokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
 
-from clmkit.chunking import chunk, group_texts
+from clmkit.chunking import chunk
 from clmkit.eli5 import load_eli5
 from clmkit.evaluation import LossHistory, Score, perplexity, score, sum_losses
 from clmkit.files import load_local
@@ -236,6 +236,13 @@ ROWS = [
         ("rows.jsonl", b'{"text": "a"}\n{"text": "b"\n{"text": "c"}\n'),
     ),
     Row(
+        "malformed JSON Lines after a line separator in a text",
+        load,
+        ValueError,
+        ["rows.jsonl, line 2", "malformed JSON"],
+        ("rows.jsonl", '{"text": "a\u2028b"}\n{"text": "b"\n'.encode()),
+    ),
+    Row(
         "malformed JSON Lines, gzipped",
         load,
         ValueError,
@@ -291,12 +298,6 @@ ROWS = [
     Row("block_size above the context", cut(600, 512), ValueError, ["600", "context of 512", "lower"]),
     Row("block_size above all tokens", cut(10**6), ValueError, ["8 rows", "1000000", "smaller block_size"]),
     Row(
-        "group_texts: block_size 0",
-        lambda desk: group_texts({"input_ids": [[1]]}, 0),
-        ValueError,
-        [f"block_size {WHOLE}0"],
-    ),
-    Row(
         "blocks above the context",
         lambda desk: build_trainer(
             desk.track,
@@ -305,7 +306,7 @@ ROWS = [
             desk.tokenizer,
         ),
         ValueError,
-        ["blocks of 600 tokens", "context of 512"],
+        ["block_size 600", "context of 512"],
     ),
     # Tokenizers.
     Row("no eos to append", without_eos, ValueError, ["GPT2Tokenizer", "no eos_token", "append_eos=False"]),

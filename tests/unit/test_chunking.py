@@ -5,9 +5,12 @@ import pytest
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.chunking import check_block_size, chunk, group_texts
+from clmkit.chunking import check_block_size, chunk, collate_blocks, prepare_blocks
+from clmkit.eli5 import load_eli5
+from clmkit.files import load_local
+from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
-from tests.guide import group_texts as guide_group_texts
+from clmkit.tracks import Track
 
 
 @pytest.fixture(scope="module")
@@ -43,33 +46,6 @@ def test_check_block_size_refuses_all_but_whole_numbers_from_one(block_size: obj
 def test_check_block_size_refuses_more_than_the_context() -> None:
     with pytest.raises(ValueError, match=r"block_size 513 .* context of 512 tokens"):
         check_block_size(513, 512)
-
-
-def test_group_texts_with_its_default_size_cuts_blocks_of_128_and_drops_the_rest() -> None:
-    blocks = group_texts({"input_ids": [list(range(200)), list(range(200, 300))]})
-    assert blocks["input_ids"] == blocks["labels"] == [list(range(128)), list(range(128, 256))]
-
-
-def test_group_texts_keeps_a_short_batch_as_one_short_block_as_the_guide_does() -> None:
-    assert group_texts({"input_ids": [[1, 2], [3]]}, 128) == {"input_ids": [[1, 2, 3]], "labels": [[1, 2, 3]]}
-
-
-def test_group_texts_carries_the_attention_mask_along() -> None:
-    batch = {"input_ids": [[1, 2, 3], [4, 5]], "attention_mask": [[1, 1, 1], [1, 1]]}
-    assert group_texts(batch, 2) == guide_group_texts(batch, 2)
-    assert group_texts(batch, 2)["attention_mask"] == [[1, 1], [1, 1]]
-
-
-def test_group_texts_leaves_the_batch_it_was_given_alone() -> None:
-    batch = {"input_ids": [[1, 2, 3], [4, 5]]}
-    group_texts(batch, 2)
-    assert batch == {"input_ids": [[1, 2, 3], [4, 5]]}
-
-
-def test_group_texts_works_in_map_as_on_the_guides_page(tokens: Dataset) -> None:
-    ours = tokens.map(group_texts, batched=True, fn_kwargs={"block_size": 16})
-    guides = tokens.map(guide_group_texts, batched=True, fn_kwargs={"block_size": 16})
-    assert ours.to_dict() == guides.to_dict()
 
 
 def test_blocks_are_one_column_of_int32_lists(tokens: Dataset) -> None:
@@ -174,3 +150,27 @@ def test_blocks_can_be_shuffled_selected_and_split_like_any_dataset(tokens: Data
     assert sorted(blocks.shuffle(seed=1)["input_ids"][:]) == sorted(whole)
     assert blocks.select([3, 1])["input_ids"][:] == [whole[3], whole[1]]
     assert sum(map(len, blocks.train_test_split(0.25, seed=1).values())) == len(whole)
+
+
+def test_labels_of_the_rows_own_are_kept() -> None:
+    batch = collate_blocks([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7, 8], "labels": [7, 8]}])
+    assert batch["input_ids"].tolist() == [[5, 6], [7, 8]]
+    assert batch["labels"].tolist() == [[-100, 6], [7, 8]]
+
+
+def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    prepared = prepare_blocks(quick, tokenizer, 64)
+    texts = join_answers(split_rows(load_local(quick.data, quick.rows)))
+    by_hand = chunk(tokenize(texts, tokenizer), 64)
+    assert {side: rows["input_ids"][:] for side, rows in prepared.items()} == {
+        side: rows["input_ids"][:] for side, rows in by_hand.items()
+    }
+    assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
+
+
+def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    source = load_eli5(quick).info.description
+    assert source.startswith("eli5_sample.jsonl, sha256 ")
+    assert {rows.info.description for rows in prepare_blocks(quick, tokenizer).values()} == {source}
+    tokens = tokenize(join_answers(split_rows(load_eli5(quick))), tokenizer, num_proc=2)
+    assert {rows.info.description for rows in chunk(tokens, 64).values()} == {source}

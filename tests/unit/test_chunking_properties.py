@@ -8,7 +8,7 @@ from datasets import Dataset, Features, List, Value, concatenate_datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clmkit.chunking import chunk, group_texts
+from clmkit.chunking import chunk
 from tests.guide import group_texts as guide_group_texts
 
 Documents = list[list[int]]
@@ -16,7 +16,6 @@ INPUT_IDS = Features({"input_ids": List(Value("int32"))})
 
 token_ids = st.integers(0, 50_256)
 documents = st.lists(st.lists(token_ids, max_size=20), min_size=1, max_size=25)
-block_sizes = st.integers(1, 40)
 
 
 @st.composite
@@ -36,12 +35,6 @@ def in_pieces(rows: Documents, cuts: list[int]) -> Dataset:
     places = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     arrays = [pa.array(rows[a:b], pa.list_(pa.int32())) for a, b in pairwise(places)]
     return Dataset(pa.table({"input_ids": pa.chunked_array(arrays)}, schema=INPUT_IDS.arrow_schema))
-
-
-@given(documents, block_sizes)
-def test_group_texts_equals_the_guides_on_every_batch(rows: Documents, block_size: int) -> None:
-    batch = {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
-    assert group_texts(batch, block_size) == guide_group_texts(batch, block_size)
 
 
 @given(enough())

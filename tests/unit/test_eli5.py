@@ -1,4 +1,5 @@
-import csv
+"""ELI5 from its three sources, none of which is asked here, and a learner's own file in its place."""
+
 import errno
 import gzip
 import hashlib
@@ -8,41 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
-from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
+from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub.errors import HfHubHTTPError
 
 from clmkit import eli5
 from clmkit.eli5 import AUTHORS_FILE, ELI5_FEATURES, load_eli5
-from clmkit.files import load_local
 from clmkit.hub import download as module
-from clmkit.texts import find_text_column, join_answers, split_rows
 from clmkit.tracks import HUB_DATA, Track, choose_track
-
-Row = dict[str, Any]
-
-
-def hub_row(number: int) -> Row:
-    """A made-up row in the shape that the Hub serves."""
-    return {
-        "q_id": f"q{number}",
-        "title": f"Why {number}?",
-        "selftext": "",
-        "category": "Physics",
-        "subreddit": "explainlikeimfive",
-        "answers": {
-            "a_id": [f"a{number}", f"b{number}"],
-            "text": [f"Because {number}.", "For another reason."],
-            "score": [number, 1],
-            "text_urls": [[], ["http://example.org/b"]],
-        },
-        "title_urls": [],
-        "selftext_urls": ["http://example.org/q"],
-    }
+from tests.data import HUB_ROWS, Row, hub_dataset, hub_row
 
 
 def authors_row(number: int) -> Row:
@@ -52,14 +30,9 @@ def authors_row(number: int) -> Row:
     return dict(reversed(row.items()))
 
 
-HUB_ROWS = [hub_row(number) for number in range(5)]
 COMMIT = "c" * 40
 AUTHORS = "the authors' file"
 AUTHORS_GZIP = gzip.compress(json.dumps([authors_row(number) for number in range(5)]).encode())
-
-
-def hub_dataset(rows: list[Row] = HUB_ROWS) -> Dataset:
-    return Dataset.from_list(rows, features=ELI5_FEATURES)
 
 
 def parquet(rows: list[Row] = HUB_ROWS) -> bytes:
@@ -311,208 +284,15 @@ def test_a_local_track_loads_its_file_and_says_so(quick: Track, capsys: pytest.C
     assert capsys.readouterr().out == "12 rows from eli5_sample.jsonl\n"
 
 
-def as_json(rows: list[Row]) -> bytes:
-    return json.dumps(rows, indent=1).encode()
-
-
-def as_jsonl(rows: list[Row]) -> bytes:
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-def as_csv(rows: list[Row]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0].keys())
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def as_parquet(rows: list[Row]) -> bytes:
-    buffer = io.BytesIO()
-    Dataset.from_list(rows).to_parquet(buffer)
-    return buffer.getvalue()
-
-
-WRITERS = {".json": as_json, ".jsonl": as_jsonl, ".ndjson": as_jsonl, ".csv": as_csv, ".parquet": as_parquet}
-FLAT = [{"text": "السماء زرقاء 🌈"}, {"text": 'He said "no", twice.'}, {"text": "Three\nlines\nlong."}]
-NESTED = [{"answers": {"text": ["One.", "Two."]}, "id": 1}, {"answers": {"text": ["Three."]}, "id": 2}]
-
-
-@pytest.mark.parametrize("gz", ["", ".gz"])
-@pytest.mark.parametrize("suffix", WRITERS)
-def test_load_local_reads_every_type_gzipped_or_not(tmp_path: Path, suffix: str, gz: str) -> None:
-    content = WRITERS[suffix](FLAT)
-    path = tmp_path / f"my.rows{suffix}{gz}"
-    path.write_bytes(gzip.compress(content) if gz else content)
-    assert load_local(path).to_list() == FLAT
-    assert join_answers(load_local(str(path))).to_list() == FLAT
-
-
-@pytest.mark.parametrize("gz", ["", ".gz"])
-@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".parquet"])
-def test_load_local_reads_nested_answers(tmp_path: Path, suffix: str, gz: str) -> None:
-    content = WRITERS[suffix](NESTED)
-    path = tmp_path / f"nested{suffix}{gz}"
-    path.write_bytes(gzip.compress(content) if gz else content)
-    assert load_local(path).to_list() == NESTED
-    assert join_answers(load_local(path))["text"][:] == ["One. Two.", "Three."]
-
-
-def test_load_local_does_not_mind_the_case_of_the_suffix(tmp_path: Path) -> None:
-    path = tmp_path / "ROWS.JSONL"
-    path.write_bytes(as_jsonl(FLAT))
-    assert load_local(path).to_list() == FLAT
-
-
-@pytest.mark.parametrize("name", ["my rows [1].jsonl", "50%-*.jsonl", "سماء.jsonl"])
-def test_load_local_takes_the_name_of_the_file_as_it_is(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(as_jsonl(FLAT))
-    assert load_local(tmp_path / name).to_list() == FLAT
-
-
-def test_load_local_keeps_the_first_rows_and_no_more_than_there_are(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(as_jsonl(FLAT))
-    assert load_local(path, 2).to_list() == FLAT[:2]
-    assert load_local(path, 99).to_list() == FLAT
-
-
-def test_load_local_keeps_where_the_rows_came_from(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(as_jsonl(FLAT))
-    sha256 = hashlib.sha256(as_jsonl(FLAT)).hexdigest()
-    assert load_local(path, 2).info.description.startswith(f"rows.jsonl, sha256 {sha256}")
-
-
-def test_splitting_and_joining_keep_where_the_rows_came_from(quick: Track) -> None:
-    rows = load_eli5(quick)
-    joined = join_answers(split_rows(rows), num_proc=2)
-    assert {side.info.description for side in (join_answers(rows), *joined.values())} == {rows.info.description}
-
-
-def test_load_local_sees_that_a_file_has_changed(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    for rows in (FLAT, FLAT[:1]):
-        path.write_bytes(as_jsonl(rows))
-        assert load_local(path).to_list() == rows
-
-
 @pytest.mark.parametrize("make", [hub_row, authors_row], ids=["hub", "authors"])
-def test_load_local_gives_eli5s_columns_the_hubs_types(tmp_path: Path, make: Callable[[int], Row]) -> None:
+def test_a_local_file_with_eli5s_columns_gets_the_hubs_types(
+    quick: Track, tmp_path: Path, make: Callable[[int], Row]
+) -> None:
     path = tmp_path / "rows.json.gz"
-    path.write_bytes(gzip.compress(as_json([make(number) for number in range(5)])))
-    dataset = load_local(path)
+    path.write_bytes(gzip.compress(json.dumps([make(number) for number in range(5)]).encode()))
+    dataset = load_eli5(replace(quick, data=str(path), rows=4))
     assert dataset.features == ELI5_FEATURES
-    assert dataset.to_list() == HUB_ROWS
-
-
-def test_load_local_keeps_other_columns_as_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(as_jsonl(NESTED))
-    assert load_local(path).column_names == ["answers", "id"]
-
-
-def test_split_rows_holds_out_a_fifth_and_loses_no_row() -> None:
-    split = split_rows(Dataset.from_dict({"id": list(range(50))}))
-    assert {side: len(rows) for side, rows in split.items()} == {"train": 40, "test": 10}
-    assert sorted(split["train"]["id"][:] + split["test"]["id"][:]) == list(range(50))
-
-
-def test_split_rows_is_the_same_each_time_and_another_with_another_seed() -> None:
-    dataset = Dataset.from_dict({"id": list(range(50))})
-    first, again, other = (split_rows(dataset, seed=seed)["test"]["id"][:] for seed in (42, 42, 7))
-    assert first == again != other
-    assert split_rows(dataset)["test"]["id"][:] == first
-
-
-@pytest.mark.parametrize(("rows", "test_size", "held_out"), [(2, 0.5, 1), (5000, 0.2, 1000), (9, 0.2, 2), (3, 0.7, 2)])
-def test_split_rows_rounds_the_share_to_whole_rows(rows: int, test_size: float, held_out: int) -> None:
-    assert len(split_rows(Dataset.from_dict({"id": list(range(rows))}), test_size)["test"]) == held_out
-
-
-@pytest.mark.parametrize("test_size", [0, 1, -0.5, 2, 0.01])
-def test_split_rows_refuses_to_leave_a_side_empty(test_size: float) -> None:
-    with pytest.raises(ValueError, match=rf"10 rows with test_size={test_size} leave .* both need at least 1"):
-        split_rows(Dataset.from_dict({"id": list(range(10))}), test_size)
-
-
-@pytest.mark.parametrize(
-    ("features", "column"),
-    [
-        (ELI5_FEATURES, "answers.text"),
-        (ELI5_FEATURES.flatten(), "answers.text"),
-        (Features({"answers.text": List(Value("string")), "text": Value("string")}), "answers.text"),
-        (Features({"title": Value("string"), "text": Value("string")}), "text"),
-        (Features({"answers": List(Value("string")), "text": Value("string")}), "text"),
-    ],
-)
-def test_find_text_column_prefers_the_answers_nested_or_flattened(features: Features, column: str) -> None:
-    assert find_text_column(features) == column
-
-
-def test_find_text_column_names_the_columns_there_are() -> None:
-    with pytest.raises(ValueError, match=r"found 'body', 'id'\. Name yours"):
-        find_text_column(Features({"body": Value("string"), "id": Value("int64")}))
-
-
-def test_join_answers_joins_by_a_space_as_the_guide_does() -> None:
-    flat = hub_dataset().flatten()
-    joined = join_answers(hub_dataset())
-    assert joined["text"][:] == [" ".join(answers) for answers in flat["answers.text"]]
-    assert joined.features == Features({"text": Value("string")})
-    assert join_answers(flat).to_list() == joined.to_list()
-
-
-def test_join_answers_takes_a_column_by_name_nested_too() -> None:
-    assert join_answers(hub_dataset(), "title")["text"][:2] == ["Why 0?", "Why 1?"]
-    assert join_answers(hub_dataset(), "answers.a_id")["text"][:2] == ["a0 b0", "a1 b1"]
-
-
-def test_join_answers_names_the_columns_where_the_one_asked_for_is_not_there() -> None:
-    with pytest.raises(ValueError, match=r"no column 'body': there are 'q_id', 'title'.*'answers.text'"):
-        join_answers(hub_dataset(), "body")
-
-
-def test_join_answers_of_a_dataset_dict_gives_one() -> None:
-    split = DatasetDict(train=hub_dataset().select([0, 1]), test=hub_dataset().select([2]))
-    joined = join_answers(split)
-    assert isinstance(joined, DatasetDict)
-    assert joined["test"]["text"][:] == ["Because 2. For another reason."]
-    assert len(joined["train"]) == 2
-
-
-def test_join_answers_in_two_processes_gives_the_same() -> None:
-    assert join_answers(hub_dataset(), num_proc=2).to_list() == join_answers(hub_dataset()).to_list()
-
-
-def test_join_answers_takes_large_strings() -> None:
-    rows = Dataset.from_dict({"text": ["a", "b"]}, features=Features({"text": Value("large_string")}))
-    assert join_answers(rows)["text"][:] == ["a", "b"]
-
-
-@pytest.mark.parametrize("num_proc", [None, 2])
-def test_join_answers_numbers_the_row_that_is_bad(num_proc: int | None) -> None:
-    texts = [f"fine {number}" for number in range(1500)]
-    texts[1234] = "  "
-    with pytest.raises(ValueError, match=r"row 1234, answer 1 of 'text' is empty"):
-        join_answers(Dataset.from_dict({"text": texts}), num_proc=num_proc)
-
-
-def test_a_stream_is_joined_as_stored_rows_are_nested_or_not() -> None:
-    stored = Dataset.from_list(HUB_ROWS, features=ELI5_FEATURES)
-    texts = join_answers(stored)["text"][:]
-    for rows in (stored, stored.flatten()):
-        stream = join_answers(rows.to_iterable_dataset())
-        assert isinstance(stream, IterableDataset)
-        assert stream.column_names == ["text"]
-        assert [row["text"] for row in stream] == texts
-
-
-def test_a_streams_faults_are_numbered_as_those_of_stored_rows() -> None:
-    rows = Dataset.from_dict({"text": ["a", " ", "c"]}).to_iterable_dataset()
-    with pytest.raises(ValueError, match=r"row 1, answer 1 of 'text' is empty"):
-        list(join_answers(rows))
-    with pytest.raises(ValueError, match=r"no column 'answer'"):
-        list(join_answers(rows, text_column="answer"))
-    with pytest.raises(ValueError, match="no rows: 0 texts"):
-        join_answers(rows.take(0))
+    assert dataset.column_names == list(ELI5_FEATURES)
+    assert dataset.to_list() == HUB_ROWS[:4]
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert dataset.info.description == f"rows.json.gz, sha256 {sha256}, the first 4 rows"

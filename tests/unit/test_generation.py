@@ -1,11 +1,19 @@
+import random
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BloomConfig,
+    BloomForCausalLM,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerBase,
+)
 
 from clmkit.generation import (
-    check_repetition_penalty,
     check_sampling,
     generate_text,
     generate_texts,
@@ -266,10 +274,47 @@ def test_a_repetition_penalty_acts_without_sampling_too_and_one_prompt_alone_as_
     assert generate_text(trained, tokenizer, PROMPT, max_new_tokens=25, do_sample=False) != singly[0]
 
 
+def test_what_fills_a_shorter_prompt_is_not_punished_as_a_repetition(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with torch.no_grad():  # id 0 is the best token after any prompt, and 7 the second best
+        model.lm_head.weight = torch.nn.Parameter(torch.zeros(len(tokenizer), 32))
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.fill_(1.0)
+        model.lm_head.weight[0], model.lm_head.weight[7] = 1.0, 0.9
+    prompts = ["People", PROMPT]
+    assert not any({0, 7} & set(ids) for ids in tokenizer(prompts)["input_ids"])
+    how = {"max_new_tokens": 2, "do_sample": False, "repetition_penalty": 1.3}
+    singly = [generate_text(model, tokenizer, prompt, **how) for prompt in prompts]
+    assert singly == [prompt + tokenizer.decode([0, 7]) for prompt in prompts]
+    assert generate_texts(model, tokenizer, prompts, **how) == singly
+
+
+@pytest.mark.parametrize("do_sample", [True, False])
+def test_random_numbers_go_on_as_if_no_text_had_been_written(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, do_sample: bool
+) -> None:
+    def draw() -> tuple[float, float, float]:
+        return random.random(), float(np.random.rand()), torch.rand(1).item()
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = draw()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    generate_text(model, tokenizer, PROMPT, max_new_tokens=3, do_sample=do_sample)
+    assert draw() == expected
+
+
+def test_a_model_without_a_limit_to_its_context_continues_a_prompt(tokenizer: PreTrainedTokenizerBase) -> None:
+    model = BloomForCausalLM(BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=1, n_head=2))
+    assert generate_text(model, tokenizer, PROMPT, max_new_tokens=2, do_sample=False).startswith(PROMPT)
+
+
 @pytest.mark.parametrize("penalty", [0, -1, float("nan"), float("inf")])
-def test_check_repetition_penalty_refuses_what_is_no_penalty(penalty: float) -> None:
+def test_check_sampling_refuses_what_is_no_penalty(penalty: float) -> None:
     with pytest.raises(ValueError, match=rf"repetition_penalty must be above 0 .*, not {penalty}"):
-        check_repetition_penalty(penalty)
+        check_sampling(repetition_penalty=penalty)
 
 
 def test_two_threads_draw_the_texts_that_each_would_draw_alone(

@@ -144,6 +144,11 @@ def test_in_arabic_what_is_no_name_of_an_argument_is_arabic(
     wait()
     assert "the prompt is empty" in opened.status()  # errors are English
     assert not any('dir="rtl"' in str(getattr(one, "value", "")) for one in opened.widgets)
+    opened[_("Prompt")].value = "The sky"
+    opened["max_new_tokens"].value = 2
+    opened[_(BUTTONS[0])].click()
+    wait()
+    assert opened.status() == _("Done") != "Done"
 
 
 def test_generate_writes_with_each_model_what_generate_text_gives(

@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 from datasets import Dataset
 
-from clmkit.eli5 import ELI5_FEATURES
+from clmkit.eli5 import ELI5_FEATURES, to_hub_schema
 from clmkit.files import load_local
 from clmkit.texts import join_answers, split_rows
 from clmkit.tracks import BUNDLED
@@ -28,7 +28,7 @@ CATEGORIES = {
 
 @pytest.fixture(scope="module")
 def sample() -> Dataset:
-    return load_local(BUNDLED / "eli5_sample.jsonl")
+    return to_hub_schema(load_local(BUNDLED / "eli5_sample.jsonl"))
 
 
 @pytest.fixture(scope="module")

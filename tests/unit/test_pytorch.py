@@ -170,17 +170,11 @@ def test_labels_reach_the_model_as_they_are_eos_included(
     assert batch["labels"].tolist() == batch["input_ids"].tolist() == ids
 
 
-def test_labels_of_the_rows_own_are_kept() -> None:
-    batch = collate_blocks([{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [7, 8], "labels": [7, 8]}])
-    assert batch["input_ids"].tolist() == [[5, 6], [7, 8]]
-    assert batch["labels"].tolist() == [[-100, 6], [7, 8]]
-
-
 def test_blocks_longer_than_the_context_are_refused_before_a_folder_is_made(
     quick: Track, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     rows = Dataset.from_dict({"input_ids": [[1] * 600]})
-    with pytest.raises(ValueError, match=r"blocks of 600 tokens .* context of 512"):
+    with pytest.raises(ValueError, match=r"block_size 600 .* context of 512"):
         build_trainer(quick, model, DatasetDict(train=rows, test=rows), tokenizer)
     assert not Path(quick.output_dir).exists()
 

@@ -1,3 +1,5 @@
+"""The tuned models of the three frameworks: where they lie, and how one is found or trained."""
+
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,15 +9,9 @@ from typing import get_args
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from clmkit.chunking import chunk, prepare_blocks
-from clmkit.eli5 import load_eli5
-from clmkit.files import load_local
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES
-from clmkit.saving import check_output_dir, write_whole
-from clmkit.texts import join_answers, split_rows
-from clmkit.tokenization import tokenize
+from clmkit.saving import check_output_dir
 from clmkit.tracks import HUB_MODEL, Track
 from clmkit.training import tuned_models as module
 from clmkit.training.tuned_models import (
@@ -38,68 +34,6 @@ def save(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "model.safetensors"):
         (folder / name).write_text("{}")
-
-
-def test_check_output_dir_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
-    folder = check_output_dir(tmp_path / "a" / "b")
-    assert folder == tmp_path / "a" / "b"
-    assert list(folder.iterdir()) == []
-    assert check_output_dir(str(folder)) == folder
-
-
-def test_check_output_dir_leaves_what_is_in_the_folder_alone(tmp_path: Path) -> None:
-    (tmp_path / "kept").write_text("x")
-    check_output_dir(tmp_path)
-    assert (tmp_path / "kept").read_text() == "x"
-
-
-def test_files_are_put_in_place_when_all_are_written(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("old a")
-    (tmp_path / "kept").write_text("kept")
-    with write_whole(tmp_path) as unfinished:
-        assert list(unfinished.iterdir()) == []
-        (unfinished / "a").write_text("new a")
-        (unfinished / "b").write_text("new b")
-        assert (tmp_path / "a").read_text() == "old a"
-    contents = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert contents == {"a": "new a", "b": "new b", "kept": "kept"}
-
-
-def test_a_write_that_fails_changes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("old a")
-
-    def fail() -> None:
-        with write_whole(tmp_path) as unfinished:
-            (unfinished / "a").write_text("half")
-            raise OSError("No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        fail()
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old a"}
-
-
-def test_write_whole_makes_the_folder(tmp_path: Path) -> None:
-    with write_whole(str(tmp_path / "a" / "b")) as unfinished:
-        (unfinished / "c").write_text("")
-    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["c"]
-
-
-def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
-    prepared = prepare_blocks(quick, tokenizer, 64)
-    texts = join_answers(split_rows(load_local(quick.data, quick.rows)))
-    by_hand = chunk(tokenize(texts, tokenizer), 64)
-    assert {side: rows["input_ids"][:] for side, rows in prepared.items()} == {
-        side: rows["input_ids"][:] for side, rows in by_hand.items()
-    }
-    assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
-
-
-def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
-    source = load_eli5(quick).info.description
-    assert source.startswith("eli5_sample.jsonl, sha256 ")
-    assert {rows.info.description for rows in prepare_blocks(quick, tokenizer).values()} == {source}
-    tokens = tokenize(join_answers(split_rows(load_eli5(quick))), tokenizer, num_proc=2)
-    assert {rows.info.description for rows in chunk(tokens, 64).values()} == {source}
 
 
 def test_each_framework_is_trained_by_a_notebook_that_is_there() -> None:

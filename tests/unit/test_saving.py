@@ -1,0 +1,51 @@
+"""Files are written whole or not at all, into a folder that can be written."""
+
+from pathlib import Path
+
+import pytest
+
+from clmkit.saving import check_output_dir, write_whole
+
+
+def test_check_output_dir_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
+    folder = check_output_dir(tmp_path / "a" / "b")
+    assert folder == tmp_path / "a" / "b"
+    assert list(folder.iterdir()) == []
+    assert check_output_dir(str(folder)) == folder
+
+
+def test_check_output_dir_leaves_what_is_in_the_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("x")
+    check_output_dir(tmp_path)
+    assert (tmp_path / "kept").read_text() == "x"
+
+
+def test_files_are_put_in_place_when_all_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old a")
+    (tmp_path / "kept").write_text("kept")
+    with write_whole(tmp_path) as unfinished:
+        assert list(unfinished.iterdir()) == []
+        (unfinished / "a").write_text("new a")
+        (unfinished / "b").write_text("new b")
+        assert (tmp_path / "a").read_text() == "old a"
+    contents = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert contents == {"a": "new a", "b": "new b", "kept": "kept"}
+
+
+def test_a_write_that_fails_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old a")
+
+    def fail() -> None:
+        with write_whole(tmp_path) as unfinished:
+            (unfinished / "a").write_text("half")
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        fail()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old a"}
+
+
+def test_write_whole_makes_the_folder(tmp_path: Path) -> None:
+    with write_whole(str(tmp_path / "a" / "b")) as unfinished:
+        (unfinished / "c").write_text("")
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["c"]
