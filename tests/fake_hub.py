@@ -27,6 +27,7 @@ class FakeHub:
     """Attributes:
     tokens: What each client was made with.
     repositories: The names that were asked for.
+    private: For each of them, whether it is to be private.
     uploads: Each upload, in order.
     faults: By the upload's number, from 0: an error that it ends with, or None where a test ends it itself.
     """
@@ -36,6 +37,7 @@ class FakeHub:
     def __init__(self) -> None:
         self.tokens: list[str | None] = []
         self.repositories: list[str] = []
+        self.private: list[bool | None] = []
         self.uploads: list[Upload] = []
         self.faults: dict[int, Exception | None] = {}
 
@@ -48,6 +50,7 @@ class FakeHub:
         call = inspect.signature(HfApi.create_repo).bind(self, *arguments, **options).arguments
         assert call["exist_ok"], "the second run of a notebook would fail"
         self.repositories.append(call["repo_id"])
+        self.private.append(call["private"])
         return SimpleNamespace(repo_id=f"ada/{call['repo_id']}")
 
     def upload_folder(self, **options: Any) -> "Future[None] | None":

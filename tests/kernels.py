@@ -32,7 +32,16 @@ def kernel_python(kernel: Kernel) -> str:
 
 def run(python: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a Python in the repository's folder, with nothing of a kernel's own settings in its environment."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_BACKEND"))}
     return subprocess.run(
-        [python, *arguments], cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=False
+        [python, *arguments],
+        cwd=ROOT,
+        env=kept_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+
+
+def kept_environment() -> dict[str, str]:
+    """The environment without a kernel's own settings."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_BACKEND"))}

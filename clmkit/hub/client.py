@@ -2,28 +2,25 @@
 
 import errno
 import json
-import math
 import re
-import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from huggingface_hub import constants
+from huggingface_hub import constants, get_session
 from huggingface_hub import get_token as _get_token
 from huggingface_hub.errors import HfHubHTTPError
 
-if TYPE_CHECKING:
-    import httpx2
-
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
-# HfHubHTTPError, a page of HTML in place of JSON is a ValueError, and an upload given up is a RuntimeError.
-HUB_ERRORS: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+# HfHubHTTPError, and a page may come in place of JSON.
+HUB_ERRORS: tuple[type[Exception], ...] = (OSError, json.JSONDecodeError, *HfHubHTTPError.__bases__)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
+TRIES = 2  # how often huggingface_hub may make the same request within ``few_retries``
 
 
 def get_token() -> str | None:
@@ -52,8 +49,16 @@ def hub_step(step: str, remedy: str) -> Iterator[None]:
     limit_waits()
     try:
         yield
-    except HUB_ERRORS as error:
+    except Exception as error:
+        if not is_hub_error(error):
+            raise
         raise explain(error, step, remedy) from error
+
+
+def is_hub_error(error: BaseException) -> bool:
+    """Whether the Hub, or the way to it, failed: an upload that huggingface_hub gives up is a RuntimeError."""
+    cause = error.__cause__ if type(error) is RuntimeError else error
+    return isinstance(cause, HUB_ERRORS)
 
 
 def explain(error: BaseException, step: str, remedy: str) -> OSError:
@@ -117,39 +122,23 @@ def _causes(error: BaseException) -> list[BaseException]:
     return causes
 
 
-class Retries:
-    """Ends huggingface_hub's retries of a request when patience is over; by themselves they take 23 to 65 seconds.
+# How often each request for reading was made within ``few_retries``, by its method, address and first byte.
+_tries: Counter[tuple[str, str, str]] | None = None
 
-    A retry asks for the same bytes, to within a mebibyte: a download that breaks off and gets on may go on.
+
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """Let huggingface_hub make each request for reading no more than twice while the block runs.
+
+    By itself it makes it six times: 65 seconds where a "download stalls always", 46 where the data's "HEAD 503 always"
+    (rows of benchmarks/hub_faults.md). A download that gets on asks for other bytes each time, and may go on.
     """
-
-    def __init__(self) -> None:
-        self._patience, self._began = math.inf, dict[tuple[str, int], float]()
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Let no retry begin, while the block runs, that many seconds after the first try."""
-        self._patience, self._began = seconds, {}
-        try:
-            yield
-        finally:
-            self._patience = math.inf
-
-    def are_over(self, method: str | None, url: object, headers: Mapping[str, Any], more: float = 0.0) -> bool:
-        """Whether patience, or so many seconds more, has passed since a request was first made."""
-        if self._patience == math.inf or method not in ("GET", "HEAD"):
-            return False
-        start = re.match(r"bytes=(\d+)", headers.get("Range", ""))
-        began = self._began.setdefault((f"{method} {url}", int(start[1]) >> 20 if start else 0), time.monotonic())
-        return time.monotonic() - began > self._patience + more
-
-
-RETRIES = Retries()
-
-
-def _is_retried(status: int) -> bool:
-    """Whether huggingface_hub would make a request anew that was answered with this status."""
-    return status == 429 or status >= 500
+    global _tries
+    _tries = Counter()
+    try:
+        yield
+    finally:
+        _tries = None
 
 
 @cache  # a second time would close the connections of an upload that is under way
@@ -161,60 +150,49 @@ def limit_waits() -> None:
     """
     if constants.HF_HUB_OFFLINE:
         return
+    first = get_session()
     try:
         from huggingface_hub import set_client_factory
-    except ImportError:  # 0.36, of the Keras kernel
-        _limit_waits_of_requests()
-        return
-    set_client_factory(_client)
+    except ImportError:  # 0.36, of the Keras kernel, whose sessions are requests'
+        from huggingface_hub import configure_http_backend
+
+        configure_http_backend(lambda: _limited(type(first)()))
+    else:
+        hooks = first.event_hooks
+        set_client_factory(lambda: _limited(type(first)(follow_redirects=True, timeout=None, event_hooks=hooks)))
 
 
-def _seconds(method: str | None) -> int:
-    return READING_SECONDS if method in ("GET", "HEAD") else WRITING_SECONDS
+def _limited(session: Any) -> Any:
+    """A session, of requests or httpx, whose every request has a time limit and counts as a try.
 
+    A limit of the session as a whole is not enough: where huggingface_hub has none, it asks for none, and "no answer
+    past the front page" (a row of benchmarks/hub_faults.md) lasts for ever.
+    """
+    send = session.send
 
-def _client() -> "httpx2.Client":
-    # Private, but the only way to the client that huggingface_hub would make itself; a test names it.
-    from huggingface_hub.utils._http import default_client_factory
-
-    def limit(request: "httpx2.Request") -> None:
-        given = request.extensions.get("timeout", {})
-        parts = ("connect", "read", "write", "pool")
-        request.extensions["timeout"] = {part: given.get(part) or _seconds(request.method) for part in parts}
-        if RETRIES.are_over(request.method, request.url, request.headers, READING_SECONDS):
-            raise TimeoutError("timed out")
-
-    def end_retries(response: "httpx2.Response") -> None:
-        request = response.request
-        if _is_retried(response.status_code) and RETRIES.are_over(request.method, request.url, request.headers):
+    def send_limited(request: Any, **options: Any) -> Any:
+        seconds = READING_SECONDS if request.method in ("GET", "HEAD") else WRITING_SECONDS
+        if hasattr(request, "extensions"):  # httpx
+            given = request.extensions["timeout"]
+            request.extensions["timeout"] = {part: given[part] or seconds for part in given}
+        else:
+            options["timeout"] = options.get("timeout") or seconds
+        tries = _count(request)
+        if tries > TRIES:
+            raise ConnectionError("it was tried twice")
+        response = send(request, **options)
+        if tries == TRIES and response.status_code >= 429:
             response.raise_for_status()
+        return response
 
-    client = default_client_factory()
-    hooks = client.event_hooks
-    hooks["request"].append(limit)
-    hooks["response"].append(end_retries)
-    client.event_hooks = hooks
-    return client
+    session.send = send_limited
+    return session
 
 
-def _limit_waits_of_requests() -> None:
-    import requests
-    from huggingface_hub import configure_http_backend
-
-    class Limited(requests.adapters.HTTPAdapter):
-        def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
-            options["timeout"] = options.get("timeout") or _seconds(request.method)
-            if RETRIES.are_over(request.method, request.url, request.headers, READING_SECONDS):
-                raise TimeoutError("timed out")
-            response = super().send(request, **options)
-            if _is_retried(response.status_code) and RETRIES.are_over(request.method, request.url, request.headers):
-                response.raise_for_status()
-            return response
-
-    def session() -> requests.Session:
-        session = requests.Session()
-        session.mount("http://", Limited())
-        session.mount("https://", Limited())
-        return session
-
-    configure_http_backend(session)
+def _count(request: Any) -> int:
+    """How often a request was made within ``few_retries``, this time too; 0 for one that is not limited."""
+    if _tries is None or request.method not in ("GET", "HEAD"):
+        return 0
+    key = request.method, str(request.url), request.headers.get("Range", "")
+    _tries[key] += 1
+    return _tries[key]

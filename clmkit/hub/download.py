@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import re
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +16,8 @@ from typing import Literal
 from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit.hub.client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
+from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.saving import write_whole
 
 RepoType = Literal["model", "dataset"]
 
@@ -27,7 +27,7 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.sa
 MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, *WEIGHTS)
 NEEDED_WEIGHTS = "model.safetensors|model.safetensors.index.json"
 NEEDED_FILES = ("config.json", "tokenizer.json|vocab.json", "tokenizer.json|merges.txt", NEEDED_WEIGHTS)
-PATIENCE = 6.0  # seconds in which a download that fails is tried again
+ATTEMPTS, PATIENCE = 4, 6.0  # how often a download that fails is tried; a silent one, for so many seconds
 SILENCE = 5.0  # seconds in which another server than the Hub has to answer; then there is time to ask once more
 
 
@@ -63,22 +63,19 @@ def download(
         ConnectionError: If the files can't be had; the message says why and what to do.
         OSError: If the disk is full.
     """
-    limit_waits()
-    step = f"downloading {repo_id}"
-    if revision != "main":
-        step = f"downloading {repo_id} (revision {revision})"
+    fetch = partial(snapshot_download, repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns))
 
     def attempt() -> Path:
-        fetch = partial(snapshot_download, repo_id, repo_type=repo_type, revision=revision)
-        try:
-            folder = Path(fetch(allow_patterns=list(patterns)))
-        except json.JSONDecodeError:  # another page in place of the Hub's answer: then the cache serves here too
-            folder = Path(fetch(allow_patterns=list(patterns), local_files_only=True))
-        _check(folder, required)
+        with few_retries():
+            try:
+                folder = Path(fetch())
+            except json.JSONDecodeError:  # another page in place of the Hub's answer: then the cache serves here too
+                folder = Path(fetch(local_files_only=True))
+        _check(folder, patterns, required)
         return folder
 
-    with RETRIES.within(PATIENCE):
-        return _patiently(attempt, step, "What has arrived is kept: run this again.", remedy)
+    step = f"downloading {repo_id}" + (f" (revision {revision})" if revision != "main" else "")
+    return _patiently(attempt, step, "What has arrived is kept: run this again.", remedy)
 
 
 def download_gzip(url: str) -> Path:
@@ -96,27 +93,18 @@ def download_gzip(url: str) -> Path:
         ConnectionError: If the file can't be had; the message says why and what to do.
         OSError: If the disk is full.
     """
-    limit_waits()
     path = Path(constants.HF_HOME) / "clmkit" / url.rpartition("/")[2]
 
     def attempt() -> Path:
-        content = _get(url)
-        if not _is_whole_gzip(content):
+        answer = get_session().get(url, timeout=SILENCE)
+        answer.raise_for_status()
+        if not _is_whole_gzip(answer.content):
             raise OSError("what arrived is no whole gzip file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            (Path(folder) / path.name).write_bytes(content)
-            return (Path(folder) / path.name).replace(path)
-
-    if path.is_file():
+        with write_whole(path.parent) as folder:
+            (folder / path.name).write_bytes(answer.content)
         return path
-    return _patiently(attempt, f"reading {url}", "Run this again.", "")
 
-
-def _get(url: str) -> bytes:
-    answer = get_session().get(url, timeout=SILENCE)
-    answer.raise_for_status()
-    return answer.content
+    return path if path.is_file() else _patiently(attempt, f"reading {url}", "Run this again.", "")
 
 
 def _is_whole_gzip(content: bytes) -> bool:
@@ -131,13 +119,17 @@ def _is_whole_gzip(content: bytes) -> bool:
 
 def _patiently(attempt: Callable[[], Path], step: str, again: str, remedy: str) -> Path:
     """Make an attempt again for some seconds if it fails, then say what failed."""
-    deadline = time.monotonic() + PATIENCE
+    limit_waits()
+    attempts, deadline = ATTEMPTS, time.monotonic() + PATIENCE
     while True:
         try:
             return attempt()
         except HUB_ERRORS as error:
-            if _is_final(error) or time.monotonic() > deadline:
-                raise explain(error, step, remedy if _is_final(error) else f"{again} {remedy}") from error
+            attempts -= 1
+            if _is_final(error):
+                raise explain(error, step, remedy) from error
+            if not attempts or (is_silence(error) and time.monotonic() > deadline):
+                raise explain(error, step, f"{again} {remedy}") from error
         time.sleep(1)
 
 
@@ -167,7 +159,7 @@ def cached_folder(
         )
     except LocalEntryNotFoundError:
         return None
-    return None if _missing(_files(Path(found)), required) else Path(found)
+    return None if _missing(_files(Path(found), patterns), required) else Path(found)
 
 
 def download_model(name: str, *, weights: bool = True) -> str:
@@ -200,9 +192,9 @@ def _is_final(error: BaseException) -> bool:
     return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE
 
 
-def _check(folder: Path, required: Sequence[str]) -> None:
+def _check(folder: Path, patterns: Sequence[str], required: Sequence[str]) -> None:
     """Raise unless the files are there and whole; those that are not whole are removed."""
-    files = _files(folder)
+    files = _files(folder, patterns)
     corrupt = [name for name, path in files.items() if not _has_its_hash(path.resolve())]
     for name in corrupt:
         files[name].resolve().unlink(missing_ok=True)  # equal files share one
@@ -214,8 +206,10 @@ def _check(folder: Path, required: Sequence[str]) -> None:
         raise FileNotFoundError(f"no {names} among its files")
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+def _files(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """The files that were asked for; others of the cache, which programs share, are left alone."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path for name, path in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
 
 
 def _missing(names: Iterable[str], required: Sequence[str]) -> list[str]:

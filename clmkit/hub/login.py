@@ -1,11 +1,9 @@
 """The Hugging Face Hub: is it there, who is logged in, and shall a model be shared."""
 
-import http.client
 import os
-import urllib.error
-import urllib.request
+from typing import Any
 
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, get_session
 
 from clmkit.hub.client import HUB_ERRORS, get_token, limit_waits, reason, status_of
 from clmkit.messages import _, break_lines
@@ -24,15 +22,15 @@ def check_hub(timeout: float = 5.0) -> None:
     """
     if constants.HF_HUB_OFFLINE:
         raise ConnectionError("HF_HUB_OFFLINE is set")
+    limit_waits()
     try:
-        request = urllib.request.Request(constants.ENDPOINT, method="HEAD", headers={"User-Agent": "clmkit"})
-        urllib.request.urlopen(request, timeout=timeout).close()
-    except urllib.error.HTTPError as error:
-        if error.code >= 500:
-            raise ConnectionError(f"{constants.ENDPOINT} answers with status {error.code}") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        problem = getattr(error, "reason", error)
-        raise ConnectionError(f"{constants.ENDPOINT} does not answer: {problem}") from error
+        answer = get_session().head(constants.ENDPOINT, timeout=timeout, headers={"User-Agent": "clmkit"})
+        if answer.status_code >= 500:
+            answer.raise_for_status()
+    except HUB_ERRORS as error:
+        status = status_of(error)
+        problem = f"answers with status {status}" if status else f"does not answer: {reason(error).split(': ', 1)[-1]}"
+        raise ConnectionError(f"{constants.ENDPOINT} {problem}") from error
 
 
 def hub_problem() -> str | None:
@@ -57,15 +55,26 @@ def login_status() -> str:
 
 
 def _login_status() -> str:
-    without = _("Everything in this course but sharing works without.")
     if get_token() is None:
-        return _("Not logged in. {without} To log in: notebook_login(), or set HF_TOKEN.", without=without)
+        return _(
+            "Not logged in. Everything in this course but sharing works without. "
+            "To log in: notebook_login(), or set HF_TOKEN."
+        )
     try:
         name, may_write = _whoami()
     except PermissionError as error:
-        return _("{error}. {without}", error=error, without=without)
+        return _(
+            "The Hub refuses the token (status {status}). Make a new one at {address}, and log in again. "
+            "Everything in this course but sharing works without.",
+            status=status_of(error),
+            address=TOKENS,
+        )
     except ConnectionError as error:
-        return _("There is a token, but it can't be checked now: {error}. {without}", error=error, without=without)
+        return _(
+            "There is a token, but it can't be checked now: {error}. "
+            "Everything in this course but sharing works without.",
+            error=error,
+        )
     if may_write:
         return _("Logged in as {name}. Sharing works.", name=name)
     return _("Logged in as {name}. This token may only read: sharing needs one that may write.", name=name)
@@ -90,7 +99,7 @@ def choose_sharing(share: bool | None = None) -> bool:
     if not share:
         print(_("Not sharing: the model stays in this folder. To share it on the Hub: choose_sharing(True)."))
         return False
-    without = _("To go on without: choose_sharing(False).")
+    without = "To go on without: choose_sharing(False)."
     if get_token() is None:
         raise PermissionError(f"sharing needs a login, and there is no token: notebook 1 shows the ways. {without}")
     try:
@@ -118,7 +127,6 @@ def user_name() -> str:
 def _whoami() -> tuple[str, bool]:
     """The name behind the token, and whether it may write."""
     check_hub()
-    limit_waits()
     try:
         account = HfApi().whoami()
     except HUB_ERRORS as error:
@@ -128,6 +136,14 @@ def _whoami() -> tuple[str, bool]:
                 f"The Hub refuses the token (status {status}). Make a new one at {TOKENS}, and log in again"
             ) from error
         raise ConnectionError(reason(error)) from error
-    token = account.get("auth", {}).get("accessToken", {})
-    # A login by notebook_login() may have no role: then the Hub decides when something is shared.
-    return str(account["name"]), token.get("role") != "read"
+    return str(account["name"]), _may_write(account.get("auth", {}).get("accessToken", {}))
+
+
+def _may_write(token: dict[str, Any]) -> bool:
+    """Whether a token may write to some repository; where the Hub does not say, it decides when something is shared.
+
+    A login by ``notebook_login()`` may have no role.
+    """
+    if fine := token.get("fineGrained"):
+        return any("repo.write" in scope.get("permissions", []) for scope in fine.get("scoped", []))
+    return token.get("role") != "read"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 
-from clmkit.hub.client import HUB_ERRORS, explain, hub_step
+from clmkit.hub.client import hub_step, is_hub_error, reason
 from clmkit.messages import _
 
 # What it takes to resume, which is larger than the model and of use to no one else, and texts, which are not ours.
@@ -21,13 +21,16 @@ class Uploads:
         step: The training step whose model was last uploaded; ``None`` before the first upload and after a failed one.
     """
 
-    def __init__(self, folder: Path, name: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str | None = None, token: str | None = None, private: bool | None = None
+    ) -> None:
         """Make the repository on the Hub, unless it is there.
 
         Args:
             folder: What is uploaded.
             name: The repository; by default the last part of the folder's path, in the account that is logged in.
             token: A token that may write; by default the one that you logged in with.
+            private: Whether a new repository is private; by default as the account has it.
 
         Raises:
             PermissionError: If the Hub does not let you make the repository.
@@ -36,7 +39,7 @@ class Uploads:
         self.folder, self.api = folder, HfApi(token=token)
         self.last_job: Future[CommitInfo] | None = None
         self.step: int | None = None
-        self.repo_id = _create_repo(self.api, name or folder.absolute().name)
+        self.repo_id = _create_repo(self.api, folder, name, private)
 
     @property
     def busy(self) -> bool:
@@ -63,15 +66,24 @@ class Uploads:
             print(_("Waiting for the upload to {name}", name=self.repo_id))
         try:
             self.last_job.result()
-        except HUB_ERRORS as error:
-            step = _("uploading to {name}", name=self.repo_id)
-            problem = str(explain(error, step, _remedy(self.folder)))
-            print(_("While training, {problem}", problem=problem))
+        except Exception as error:
+            if not is_hub_error(error):
+                raise
+            message = _(
+                "While training, uploading to {name} failed: {reason}. "
+                "The model is safe in {folder}; to upload it: push_model('{folder}')",
+                name=self.repo_id,
+                reason=reason(error),
+                folder=self.folder.as_posix(),
+            )
+            print(message)
             self.step = None
         self.last_job = None
 
 
-def push_model(folder: str | Path, name: str | None = None, token: str | None = None) -> str:
+def push_model(
+    folder: str | Path, name: str | None = None, token: str | None = None, private: bool | None = None
+) -> str:
     """Upload a folder's model to the Hub in one commit (the guide's ``trainer.push_to_hub()``).
 
     What the repository has already is neither uploaded nor committed a second time, so a push that failed can be
@@ -81,6 +93,7 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
         folder: A model that is saved whole, with its card.
         name: The repository; by default the last part of the folder's path, in the account that is logged in.
         token: A token that may write; by default the one that you logged in with.
+        private: Whether a new repository is private; by default as the account has it.
 
     Returns:
         The address of the model's page.
@@ -94,9 +107,10 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
     api = HfApi(token=token)
-    repo_id = _create_repo(api, name or folder.absolute().name)
+    repo_id = _create_repo(api, folder, name, private)
     print(_("Uploading to {name}", name=repo_id))
-    with hub_step(f"uploading to {repo_id}", _remedy(folder)):
+    remedy = f"The model is safe in {folder.as_posix()}; to upload it: push_model({folder.as_posix()!r})"
+    with hub_step(f"uploading to {repo_id}", remedy):
         api.upload_folder(
             repo_id=repo_id,
             folder_path=folder,
@@ -106,11 +120,8 @@ def push_model(folder: str | Path, name: str | None = None, token: str | None = 
     return f"{api.endpoint}/{repo_id}"
 
 
-def _create_repo(api: HfApi, name: str) -> str:
+def _create_repo(api: HfApi, folder: Path, name: str | None, private: bool | None) -> str:
+    name = name or folder.absolute().name
     remedy = "Run this again with a token that may write; everything else works without"
     with hub_step(f"making the repository {name}", remedy):
-        return str(api.create_repo(name, exist_ok=True).repo_id)
-
-
-def _remedy(folder: Path) -> str:
-    return f"The model is safe in {folder.as_posix()}; to upload it: push_model({folder.as_posix()!r})"
+        return str(api.create_repo(name, exist_ok=True, private=private).repo_id)

@@ -95,6 +95,7 @@ class Player:
     """A row on a kernel with a Hub of its own. ``play`` makes one.
 
     Attributes:
+        fresh: Whether each client has a Python of its own from the start, in place of a fork of a prepared one.
         first: The clients under the fault, as many as the row wants.
         again: One more, in the same home, when the fault is over.
     """
@@ -106,6 +107,7 @@ class Player:
     hurry: float
     token: str
     allowance: float
+    fresh: bool
     first: list[Outcome] = field(default_factory=list)
     again: Outcome | None = None
 
@@ -115,7 +117,7 @@ class Player:
         if self.hurry != 1:
             waits = {"HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"}
             environment |= {"HURRY": str(self.hurry)} | dict.fromkeys(waits, str(round(10 / self.hurry)))
-        done = run_client(self.hub, self.kernel, CLIENT, self.authors, code, **environment)
+        done = run_client(self.hub, self.kernel, CLIENT, self.authors, code, fresh=self.fresh, **environment)
         assert done.returncode == 0, f"the client itself broke:\n{done.stderr}"
         printed, _, facts = done.stdout.rstrip("\n").rpartition("\n")
         return Outcome(printed=printed.rstrip("\n"), stderr=done.stderr, **json.loads(facts))
@@ -151,7 +153,9 @@ class Player:
 
 
 @contextmanager
-def play(row: Row, kernel: Kernel, folder: Path, hurry: float = 1, allowance: float = 0) -> Iterator[Player]:
+def play(
+    row: Row, kernel: Kernel, folder: Path, hurry: float = 1, allowance: float = 0, fresh: bool = False
+) -> Iterator[Player]:
     """Play a row: what comes before, the fault, and the same code once more without it.
 
     Args:
@@ -160,13 +164,14 @@ def play(row: Row, kernel: Kernel, folder: Path, hurry: float = 1, allowance: fl
         folder: An empty one, for the Hub and the clients' home.
         hurry: What every wait of the clients is divided by; 1 measures what a learner would wait.
         allowance: Seconds above the row's limit, for imports on a machine that others use too.
+        fresh: Whether each client has a Python of its own from the start.
     """
     with StandInHub(folder) as hub:
         hub.add_token(ACCOUNT)
         tokens = {"": "", "wrong": WRONG_TOKEN}
         token = tokens[row.token] if row.token in tokens else hub.add_token(ACCOUNT, row.token)
         authors = "" if row.step == "log in" or "share" in row.step else serve_course(hub)
-        player = Player(row, kernel, hub, authors, hurry, token, allowance)
+        player = Player(row, kernel, hub, authors, hurry, token, allowance, fresh)
         player.prepare()
         player.run_under_the_fault()
         player.mend()

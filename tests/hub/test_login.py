@@ -10,8 +10,8 @@ from tests.hub.faults import Fault
 from tests.hub.notebooks import printed, run_notebook
 from tests.hub.server import StandInHub
 
-STATUS = "from clmkit.hub import login_status; print(login_status())"
-SHARE = "from clmkit.hub import choose_sharing; choose_sharing(True)"
+STATUS = "from clmkit.hub.login import login_status; print(login_status())"
+SHARE = "from clmkit.hub.login import choose_sharing; choose_sharing(True)"
 WITHOUT = "Everything in this course but sharing works without."
 
 # In Colab there is a shell of its own, by which the clients know where they are, and a place for secrets.

@@ -18,7 +18,7 @@ from clmkit.evaluation import LossHistory, Score
 from clmkit.hub import client as hub_client
 from clmkit.hub import download
 from clmkit.hub import login as hub
-from clmkit.hub.client import HUB_ERRORS, RETRIES, explain, is_disk_full, limit_waits, status_of
+from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, limit_waits, status_of
 from clmkit.hub.login import choose_sharing, login_status
 from clmkit.tracks import Track
 from clmkit.training.model_card import write_card
@@ -80,10 +80,12 @@ def test_limiting_a_second_time_keeps_the_session(silent: str) -> None:
     assert get_session() is session
 
 
-def test_retries_end_when_patience_is_over(silent: str) -> None:
+def test_a_request_is_made_twice_and_no_more(silent: str) -> None:
     limit_waits()
-    with RETRIES.within(-1), pytest.raises(TimeoutError):
-        get_session().get(silent)
+    with few_retries():
+        for kind in (requests.Timeout, requests.Timeout, ConnectionError):
+            with pytest.raises(kind):
+                get_session().get(silent)
 
 
 def refusal(status: int) -> HfHubHTTPError:

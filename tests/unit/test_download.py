@@ -20,7 +20,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from clmkit.hub import download as module
-from clmkit.hub.download import MODEL_FILES, PATIENCE, cached_folder, download, download_gzip, download_model
+from clmkit.hub.download import ATTEMPTS, MODEL_FILES, cached_folder, download, download_gzip, download_model
 from clmkit.tracks import HUB_MODEL, Track
 from tests.fake_hub import TOKEN
 
@@ -173,7 +173,7 @@ def test_files_that_arrive_with_wrong_bytes_again_and_again_are_an_error_and_are
         "downloading ada/model failed: OSError: config.json, model.safetensors arrived with wrong bytes. "
         "What has arrived is kept: run this again. Or wait"
     )
-    assert PATIENCE < cache.slept < PATIENCE + 2
+    assert cache.slept == ATTEMPTS - 1
     assert cache.blobs == {cache.hash("tokenizer.json"), cache.hash("notes.txt")}
     assert not cache.path("config.json").is_symlink()
 
@@ -265,7 +265,7 @@ def test_a_fault_that_stays_is_an_error_after_some_seconds(cache: Cache, fault: 
     cache.faults = [fault] * 99
     with pytest.raises(ConnectionError, match=r"^downloading ada/model \(revision v1\) failed: .*run this again\.$"):
         fetch(revision="v1")
-    assert PATIENCE < cache.slept < PATIENCE + 2
+    assert cache.slept == ATTEMPTS - 1
 
 
 def test_offline_by_choice_is_an_error_at_once(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_a_page_in_place_of_the_hubs_answer_is_said_where_nothing_was_downloaded
     cache.faults = [NO_JSON] * 99
     with pytest.raises(ConnectionError, match="is not the Hub; some networks want a login in the browser first"):
         fetch()
-    assert PATIENCE < cache.slept < PATIENCE + 2
+    assert cache.slept == ATTEMPTS - 1
 
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), KeyboardInterrupt()], ids=repr)
@@ -391,7 +391,7 @@ def test_a_gzip_file_that_never_arrives_whole_is_an_error_and_is_not_kept(
     assert str(caught.value) == (
         f"reading {elsewhere.url} failed: OSError: what arrived is no whole gzip file. Run this again."
     )
-    assert PATIENCE < cache.slept < PATIENCE + 2
+    assert cache.slept == ATTEMPTS - 1
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
 

@@ -17,7 +17,17 @@ from huggingface_hub.utils import _http, http_backoff
 
 from clmkit.hub import client as hub_client
 from clmkit.hub import login as hub
-from clmkit.hub.client import HUB_ERRORS, RETRIES, explain, hub_step, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.hub.client import (
+    HUB_ERRORS,
+    explain,
+    few_retries,
+    hub_step,
+    is_disk_full,
+    is_hub_error,
+    is_silence,
+    limit_waits,
+    status_of,
+)
 from clmkit.hub.login import check_hub, choose_sharing, hub_problem, login_status, user_name
 from tests.fake_hub import TOKEN
 
@@ -203,6 +213,21 @@ def test_where_there_is_no_token_huggingface_hubs_warning_is_not_shown(monkeypat
     with pytest.warns(UserWarning, match="another") as shown:
         assert login_status().startswith("Not logged in.")
     assert {str(warning.message) for warning in shown} == {"another"}
+
+
+def fine_grained(*permissions: str) -> dict[str, Any]:
+    """What the Hub answers for a token with these permissions on what belongs to the account."""
+    reply = account("fineGrained")
+    scope = {"entity": {"type": "user", "name": "ada"}, "permissions": list(permissions)}
+    reply["auth"]["accessToken"]["fineGrained"] = {"canReadGatedRepos": True, "global": [], "scoped": [scope]}
+    return reply
+
+
+def test_a_fine_grained_token_can_share_if_it_may_write_to_repositories(hub_says: Any) -> None:
+    hub_says(fine_grained("repo.content.read", "repo.write"))
+    assert login_status() == "Logged in as ada. Sharing works."
+    hub_says(fine_grained("repo.content.read", "inference.serverless.write"))
+    assert login_status() == "Logged in as ada. This token may only read: sharing needs one that may write."
 
 
 @pytest.mark.parametrize("role", ["write", "fineGrained", None])
@@ -396,7 +421,12 @@ NOT_THERE = "An error happened while trying to locate the files on the Hub"
             ConnectionError,
             "what answers at http://127.0.0.1:9 is",
         ),
-        (RuntimeError("Error while uploading.\nA page of it."), ConnectionError, "RuntimeError: Error while uploading"),
+        (OSError("Error while reading.\nA page of it."), ConnectionError, "OSError: Error while reading"),
+        (
+            caused(RuntimeError("Error while uploading"), refusal(503)),
+            ConnectionError,
+            "the Hub answers with status 503",
+        ),
         (caused(LocalEntryNotFoundError(NOT_THERE), refusal(503)), ConnectionError, "the Hub answers with status 503"),
         (caused(LocalEntryNotFoundError(NOT_THERE), refusal(401)), PermissionError, "the Hub wants a login"),
         (
@@ -439,7 +469,11 @@ def test_a_sentence_without_a_remedy_ends_with_its_full_stop() -> None:
     assert str(explain(refusal(503), "uploading", "")) == "uploading failed: the Hub answers with status 503."
 
 
-@pytest.mark.parametrize("error", [TypeError("a bug"), KeyboardInterrupt(), AssertionError()], ids=repr)
+@pytest.mark.parametrize(
+    "error",
+    [TypeError("a bug"), ValueError("a bug"), RuntimeError("a bug"), KeyboardInterrupt(), AssertionError()],
+    ids=repr,
+)
 def test_a_bug_and_an_interrupt_go_through_as_they_are(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, hub_step("uploading", "Try again"):
         raise error
@@ -463,12 +497,13 @@ def test_a_step_that_works_raises_nothing(capsys: pytest.CaptureFixture[str]) ->
         json.JSONDecodeError("x", "", 0),
         LocalEntryNotFoundError("x"),
         TimeoutError(),
-        RuntimeError("x"),
     ],
     ids=lambda error: type(error).__name__,
 )
 def test_what_the_clients_raise_counts_as_the_hubs_error(error: Exception) -> None:
     assert isinstance(error, HUB_ERRORS)
+    assert is_hub_error(error)
+    assert is_hub_error(caused(RuntimeError("Error while uploading"), error))
 
 
 def test_the_status_is_that_of_the_first_exception_that_has_one() -> None:
@@ -528,13 +563,12 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     set_client_factory(_http.default_client_factory)
 
 
-def test_the_private_function_that_limits_build_on_is_there_and_still_sets_no_limit() -> None:
-    # If this fails, hub_client._client needs another way to huggingface_hub's own client; if the client has limits by
-    # now, maybe none.
-    with _http.default_client_factory() as client:
-        assert client.timeout == httpx2.Timeout(None)
-        assert client.follow_redirects
-        assert client.event_hooks["request"] == [_http.hf_request_event_hook]
+def test_a_session_of_huggingface_hubs_own_still_sets_no_limit() -> None:
+    # If this fails, maybe limits of the course's own are no longer needed.
+    session = get_session()
+    assert session.timeout == httpx2.Timeout(None)
+    assert session.follow_redirects
+    assert session.event_hooks["request"] == [_http.hf_request_event_hook]
 
 
 @pytest.mark.usefixtures("waits")
@@ -601,14 +635,15 @@ def test_a_limit_that_the_request_has_stays() -> None:
 
 @pytest.mark.usefixtures("waits")
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_the_clients_own_retries_end_when_patience_is_over(
+def test_a_hub_that_stays_busy_is_asked_twice_and_then_its_status_is_told(
     answer: Callable[[int], list[tuple[str, str]]], status: int
 ) -> None:
     requests = answer(status)
     limit_waits()
-    with RETRIES.within(0.4), pytest.raises((HfHubHTTPError, TimeoutError, httpx2.HTTPStatusError)):
-        http_backoff("HEAD", constants.ENDPOINT, base_wait_time=0.3, max_retries=99)
-    assert len(requests) in (2, 3)
+    with few_retries(), pytest.raises(httpx2.HTTPStatusError) as caught:
+        http_backoff("HEAD", constants.ENDPOINT, base_wait_time=0.01, max_retries=99)
+    assert status_of(caught.value) == status
+    assert len(requests) == 2
 
 
 @pytest.mark.usefixtures("waits")
@@ -618,10 +653,37 @@ def test_an_answer_that_is_not_retried_is_left_to_the_client(
 ) -> None:
     answer(status)
     limit_waits()
-    with RETRIES.within(-1), pytest.raises(TimeoutError):
+    with few_retries():
+        for _ in range(2):
+            assert get_session().head(constants.ENDPOINT).status_code == status
+        with pytest.raises(ConnectionError, match="tried twice"):
+            get_session().head(constants.ENDPOINT)
+        # What gets on asks for other bytes.
+        assert get_session().head(constants.ENDPOINT, headers={"Range": "bytes=9-"}).status_code == status
+
+
+@pytest.mark.usefixtures("waits")
+def test_outside_a_download_and_in_the_next_one_a_request_may_be_made_again(
+    answer: Callable[[int], list[tuple[str, str]]],
+) -> None:
+    requests = answer(200)
+    limit_waits()
+    for _ in range(3):
+        with few_retries():
+            get_session().head(constants.ENDPOINT)
+    for _ in range(3):
         get_session().head(constants.ENDPOINT)
-    with RETRIES.within(60):
-        assert get_session().head(constants.ENDPOINT).status_code == status
+    assert len(requests) == 6
+
+
+@pytest.mark.usefixtures("waits")
+def test_what_is_written_may_be_sent_again_at_any_time(raw_server: Callable[[bytes | None], None]) -> None:
+    raw_server(None)
+    limit_waits()
+    with few_retries():
+        for _ in range(3):
+            with pytest.raises(httpx2.ReadTimeout):
+                get_session().put(constants.ENDPOINT)
 
 
 @pytest.mark.usefixtures("waits")

@@ -1,6 +1,7 @@
 """Uploads to a Hub in the place of ``HfApi``; ``tests/hub`` has them over HTTP."""
 
 import errno
+import json
 import threading
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from tests.fake_hub import TOKEN, FakeHub
 def refusal(status: int) -> HfHubHTTPError:
     request = httpx2.Request("POST", "http://127.0.0.1/api/repos/create")
     return HfHubHTTPError(f"{status}", response=httpx2.Response(status, request=request))
+
+
+def given_up() -> RuntimeError:
+    """What huggingface_hub raises when it has tried a large file six times."""
+    error = RuntimeError("Error while uploading 'model.safetensors'")
+    error.__cause__ = refusal(503)
+    return error
 
 
 @pytest.fixture
@@ -43,6 +51,13 @@ def test_the_repository_is_made_first_in_the_account_under_the_folders_name(hub:
     assert (hub.repositories, hub.tokens, hub.uploads) == (["tuned"], [None], [])
     assert Uploads(folder, "other", TOKEN).repo_id == "ada/other"
     assert hub.tokens == [None, TOKEN]
+
+
+def test_a_repository_is_private_where_that_is_wished(hub: FakeHub, folder: Path) -> None:
+    Uploads(folder, private=True)
+    push_model(folder, private=True)
+    push_model(folder)
+    assert hub.private == [True, True, None]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +130,8 @@ def test_an_upload_that_fails_is_told_once_and_the_next_one_begins(
         refusal(401),
         httpx2.ReadTimeout("slow"),
         ConnectionError("no route"),
-        RuntimeError("Error while uploading 'model.safetensors'"),
-        ValueError("no JSON"),
+        given_up(),
+        json.JSONDecodeError("Expecting value", "<html>", 0),
         OSError(errno.ENOSPC, "No space left on device"),
     ],
     ids=lambda fault: type(fault).__name__,
@@ -136,11 +151,12 @@ def test_whatever_an_upload_fails_of_is_told_and_leaves_no_step_uploaded(
     assert uploads.step is None
 
 
-def test_a_bug_in_an_upload_is_not_hidden(hub: FakeHub, folder: Path) -> None:
-    hub.faults = {0: TypeError("a bug")}
+@pytest.mark.parametrize("bug", [TypeError("a bug"), ValueError("a bug"), RuntimeError("a bug")], ids=repr)
+def test_a_bug_in_an_upload_is_not_hidden(hub: FakeHub, folder: Path, bug: Exception) -> None:
+    hub.faults = {0: bug}
     uploads = Uploads(folder)
     uploads.start("epoch 1", 5)
-    with pytest.raises(TypeError, match="a bug"):
+    with pytest.raises(type(bug), match="a bug"):
         uploads.finish()
 
 
