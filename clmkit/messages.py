@@ -98,6 +98,12 @@ def _with_values(message: str, values: Mapping[str, object]) -> str:
     return "\n".join(f"{RIGHT_ISOLATE}{_mark(line, values)}{POP}" for line in message.split("\n"))
 
 
+def join_sentences(*sentences: str) -> str:
+    """Whole messages one after the other, in the direction of the language that they are in."""
+    text = " ".join(sentences)
+    return f"{RIGHT_ISOLATE}{text}{POP}" if language() in RIGHT_TO_LEFT else text
+
+
 def html_direction() -> str:
     """The ``dir`` attribute, with a space before it, of HTML that holds messages; empty where it is left to right."""
     return ' dir="rtl"' if language() in RIGHT_TO_LEFT else ""

@@ -31,26 +31,24 @@ def prepare_launch() -> int:
             f"PyTorch was imported with {torch.get_num_threads()} threads before, and copies of this kernel "
             "could wait for them for ever. Restart the kernel and run the notebook from its first cell."
         )
-    processes, reason = _choose(torch.cuda.device_count())
-    if processes == 1:
-        print(_("1 process: {reason}", reason=reason))
-    else:
-        print(_("{processes} processes: {reason}", processes=processes, reason=reason))
+    processes, message = _choose(torch.cuda.device_count())
+    print(message)
     return processes
 
 
 def _choose(gpus: int) -> tuple[int, str]:
+    """How many processes, and the sentence that says so."""
     if gpus == 1:
-        return 1, _("there is one GPU")
+        return 1, _("1 process: there is one GPU")
     if not hasattr(os, "fork"):
-        return 1, _("this system cannot copy a running kernel, as notebook_launcher would")
+        return 1, _("1 process: this system cannot copy a running kernel, as notebook_launcher would")
     if gpus:
-        return 2, _("each has one of the {gpus} GPUs", gpus=gpus)
+        return 2, _("2 processes: each has one of the {gpus} GPUs", gpus=gpus)
     if sys.platform == "darwin":
-        return 1, _("macOS's own libraries do not survive the copying of a kernel")
+        return 1, _("1 process: macOS's own libraries do not survive the copying of a kernel")
     if "google.colab" in sys.modules:
-        return 1, _("notebook_launcher starts no more in Colab without GPUs")
-    return 2, _("no GPU here, so they share the CPU")
+        return 1, _("1 process: notebook_launcher starts no more in Colab without GPUs")
+    return 2, _("2 processes: no GPU here, so they share the CPU")
 
 
 def find_port() -> int:

@@ -214,9 +214,11 @@ def build_trainer(
         ValueError: If the blocks are longer than the model's context.
     """
     block_size = len(blocks["test"][0]["input_ids"])
-    context = model.config.max_position_embeddings
-    if block_size > context:
+    context = getattr(model.config, "max_position_embeddings", None)  # BLOOM and Mamba have none
+    if context is not None and block_size > context:
         raise ValueError(f"blocks of {block_size} tokens are longer than the model's context of {context}: cut shorter")
+    if arguments.get("fp16"):
+        arguments.setdefault("bf16", False)  # what a GPU that has both would take
     args = TrainingArguments(**{**course_arguments(track, model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()

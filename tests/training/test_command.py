@@ -1,11 +1,13 @@
 """The command line of training: what it takes, what it says, what it leaves."""
 
 import dataclasses
+import inspect
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,11 @@ from clmkit.evaluation import score
 from clmkit.files import load_local
 from clmkit.scale import run as run_module
 from clmkit.scale.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
-from clmkit.scale.data import find_files
-from clmkit.scale.options import RunOptions, choose_run
 from clmkit.scale.run import evaluate, generate, train
+from clmkit.scale.streams import Stream
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
-from clmkit.tracks import Track
+from clmkit.tracks import choose_track
 from clmkit.training.pytorch import build_trainer
 from tests.training.launch import record, same_weights
 
@@ -36,21 +37,28 @@ def test_options_come_from_a_file_and_words_win_over_it(tmp_path: Path) -> None:
         "rows: 40\nlearning_rate: 2e-3\ndata: [a.jsonl, b.jsonl]\nlr_scheduler_kwargs: {num_cycles: 2}\nbf16: false\n"
     )
     (tmp_path / "run.yaml").write_text(text + "seed: null\n")
-    options, arguments = parse_training([str(tmp_path / "run.yaml"), "--rows", "7", "--streaming", "--max_steps", "5"])
-    assert (options.rows, options.data, options.streaming) == (7, ["a.jsonl", "b.jsonl"], True)
-    assert arguments == {
+    words = parse_training(
+        [str(tmp_path / "run.yaml"), "--rows", "7", "--streaming", "--window", "9", "--max_steps", "5"]
+    )
+    assert words.track == {"rows": 7, "data": ["a.jsonl", "b.jsonl"]}
+    assert words.stream == Stream(window=9, test_rows=500)
+    assert words.arguments == {
         "learning_rate": 2e-3,
         "max_steps": 5,
         "lr_scheduler_kwargs": '{"num_cycles": 2}',
         "bf16": False,
     }
     (tmp_path / "run.json").write_text(json.dumps({"block_size": 64, "append_eos": True}))
-    options, arguments = parse_training([str(tmp_path / "run.json")])
-    assert (options.block_size, options.append_eos, arguments) == (64, True, {})
+    assert parse_training([str(tmp_path / "run.json")]) == ({"block_size": 64, "append_eos": True}, None, {})
 
 
 def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
-    assert parse_training([]) == (RunOptions(), {})
+    assert parse_training([]) == ({}, None, {})
+    assert parse_training(["--track", "quick", "--use_cache", "false", "--block-size", "7"]) == (
+        {"name": "quick", "block_size": 7},
+        None,
+        {"use_cache": False},
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
     [
         ("a.yaml", "- 1\n- 2\n", "must hold options and their values"),
         ("a.yaml", "rows: [1\n", "malformed: while parsing"),
-        ("a.json", "{", "malformed: Expecting property name"),
+        ("a.json", "{", "malformed: while parsing"),
         ("a.txt", "", "is neither an option nor a .yaml or .json file"),
     ],
 )
@@ -81,7 +89,8 @@ def test_the_help_lists_every_option_and_first_the_ten_that_matter(capsys: pytes
     names = re.findall(r"^  --(\w+)", capsys.readouterr().out, re.MULTILINE)
     assert names[:10] == [*FIRST, *FIRST_OF_TRAINER]
     fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
-    assert fields | {field.name for field in dataclasses.fields(RunOptions)} <= set(names)
+    given = {"track", "streaming", *inspect.signature(choose_track).parameters, *Stream.__annotations__}
+    assert fields | given - {"name", "epochs"} <= set(names)
 
 
 def test_the_other_commands_stay_light() -> None:
@@ -102,7 +111,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     out = tmp_path / "out"
     assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token="hf_secret")) == 0
     printed = capsys.readouterr().out
-    for line in ("Rows:   60; 0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
+    for line in ("the first 60 rows", "Rows:   0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
     assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
     assert printed.index("Time:") < printed.index("'loss'")
@@ -173,7 +182,7 @@ def test_data_that_has_changed_is_not_evaluated_on(
     [
         (["evaluate", "nowhere"], "evaluate: 'nowhere' holds no run"),
         (["generate", "nowhere", "--prompt", "a"], "generate: there is no model in 'nowhere'"),
-        (["train", "--data", "nowhere.jsonl"], "train: no file is nowhere.jsonl; the working folder is"),
+        (["train", "--data", "nowhere.jsonl"], "train: data file 'nowhere.jsonl' is not there; the working folder is"),
         (["train", "--block_size", "0"], "train: block_size must be a whole number of 1 or more, not 0"),
         (["train", "--rows", "0"], "train: rows must be a whole number of 1 or more, not 0"),
         (["train", "nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
@@ -194,10 +203,10 @@ def test_it_trains_the_model_that_the_notebooks_calls_train(
 ) -> None:
     # With dropout they part at the first evaluation, for which the Trainer's own data loader draws a random number.
     how: dict[str, Any] = {"num_train_epochs": 2, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
-    options = RunOptions(data=[str(documents)], model=str(steady_model), block_size=16)
-    train(options, **how, output_dir=str(tmp_path / "command"))
+    own = choose_track(data=documents, model=steady_model, block_size=16)
+    train(own, **how, output_dir=str(tmp_path / "command"))
     blocks = chunk(tokenize(join_answers(split_rows(load_local(documents))), tokenizer), 16)
-    track = Track("own", str(documents), str(steady_model), None, 2, 1e-2, "", str(tmp_path / "notebook"))
+    track = replace(own, epochs=2, learning_rate=1e-2, output_dir=str(tmp_path / "notebook"))
     model = AutoModelForCausalLM.from_pretrained(steady_model)
     trainer = build_trainer(track, model, blocks, tokenizer, **how)
     trainer.train()
@@ -211,34 +220,14 @@ def test_it_trains_the_model_that_the_notebooks_calls_train(
 def test_the_probe_leaves_no_trace(
     noisy_model: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = RunOptions(data=[str(documents)], model=str(noisy_model), block_size=16)
+    track = choose_track(data=documents, model=noisy_model, block_size=16)
     how: dict[str, Any] = {"max_steps": 4, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
-    train(options, **how, output_dir=str(tmp_path / "probed"))
+    train(track, **how, output_dir=str(tmp_path / "probed"))
     monkeypatch.setattr(run_module, "print_plan", lambda *arguments, **named: None)
-    train(options, **how, output_dir=str(tmp_path / "plain"))
+    train(track, **how, output_dir=str(tmp_path / "plain"))
     assert same_weights(tmp_path / "probed", tmp_path / "plain")
-
-
-def test_files_and_patterns_are_found_and_what_is_no_file_is_an_id_of_the_hub(shards: Path) -> None:
-    assert find_files([str(shards / "*.jsonl")]) == [str(shards / f"{number}.jsonl") for number in range(4)]
-    assert find_files([str(shards / "1.jsonl"), str(shards / "0.jsonl")])[0].endswith("1.jsonl")
-    assert find_files(["owner/name"]) == []
-    for missing in ("owner/name.csv", "a/b/c", "owner/*"):
-        with pytest.raises(FileNotFoundError, match="no file is"):
-            find_files([missing])
-    with pytest.raises(FileNotFoundError, match="no file is owner/name"):
-        find_files([str(shards / "0.jsonl"), "owner/name"])
 
 
 def test_several_files_are_one_data_set(words_of: Words, shards: Path, tmp_path: Path) -> None:
     assert run_command("train", words_of(data=shards / "[01].jsonl", max_steps=2)) == 0
     assert record(tmp_path / "out")["data"]["source"].startswith("2 files, 0.jsonl to 1.jsonl, ")
-
-
-def test_a_model_of_ones_own_takes_the_guides_learning_rate_and_epochs(capsys: pytest.CaptureFixture[str]) -> None:
-    track = choose_run(RunOptions(data=["a.jsonl"], model="mine"))
-    assert (track.epochs, track.learning_rate, track.data, track.model) == (3, 2e-5, "a.jsonl", "mine")
-    track = choose_run(RunOptions(track="quick", model="mine", rows=9))
-    assert (track.epochs, track.learning_rate, track.rows) == (3, 2e-5, 9)
-    assert capsys.readouterr().out == ""
-    assert choose_run(RunOptions(track="quick", data=["a.jsonl"])).learning_rate == 3e-3

@@ -83,17 +83,20 @@ def make_checkpoint(folder: Path) -> Path:
 
 def test_what_is_missing_from_a_checkpoint_is_found(tmp_path: Path) -> None:
     whole = make_checkpoint(tmp_path / "checkpoint-5")
-    assert missing_from(whole) == ""
+    assert missing_from(whole) == []
     cut = make_checkpoint(tmp_path / "checkpoint-6")
     os.truncate(cut / "optimizer.pt", 10)
-    assert missing_from(cut) == "optimizer.pt not there in full"
+    assert missing_from(cut) == ["optimizer.pt"]
     gone = make_checkpoint(tmp_path / "checkpoint-7")
     (gone / "model.safetensors").unlink()
-    assert missing_from(gone) == "model.safetensors not there in full"
+    assert missing_from(gone) == ["model.safetensors"]
     unmarked = make_checkpoint(tmp_path / "checkpoint-10")
     (unmarked / MARK).unlink()
-    assert missing_from(unmarked) == f"it has no {MARK}, which is written last"
-    assert [step_of(folder) for folder in checkpoints(tmp_path)] == [10, 7, 6, 5]
+    assert missing_from(unmarked) == [MARK]
+    emptied = make_checkpoint(tmp_path / "checkpoint-11")
+    os.truncate(emptied / MARK, 0)  # as a loss of power can leave it
+    assert missing_from(emptied) == [MARK]
+    assert [step_of(folder) for folder in checkpoints(tmp_path)] == [11, 10, 7, 6, 5]
 
 
 def test_half_written_checkpoints_are_passed_over_with_a_line_each(
