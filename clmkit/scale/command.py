@@ -18,7 +18,8 @@ from transformers.hf_argparser import string_to_bool
 
 from clmkit.scale.guard import TERMINATED
 from clmkit.scale.processes import one_voice
-from clmkit.scale.run import evaluate, generate, train
+from clmkit.scale.results import evaluate, generate
+from clmkit.scale.run import train
 from clmkit.scale.streams import Stream
 from clmkit.tracks import Track, choose_track
 from clmkit.training.pytorch import COURSE_ARGUMENTS

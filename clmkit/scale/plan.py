@@ -1,6 +1,7 @@
 """Say what a run will do before it does it."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,12 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int)
     print(_("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
     print(_("Data:   {source}", source=prepared.facts["data"]))
     _print_amounts(prepared, track.block_size, steps, per_epoch)
-    product = f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}"
+    factors = f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}"
     print(
         _(
             "Step:   {blocks:,} blocks: processes x blocks each x steps accumulated = {product}",
             blocks=blocks,
-            product=product,
+            product=factors,
         )
     )
     print(_("Tokens: {tokens:,}", tokens=steps * blocks * track.block_size))
@@ -53,7 +54,14 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int)
     # No backward pass: a third of the work.
     tested = (evaluations + 1) * len(prepared.test) / args.world_size / 3
     seconds = per_block * ((steps - done) * blocks // args.world_size + tested)
-    print(_expected_time(seconds, track.block_size / per_block, where))
+    print(
+        _(
+            "Time:   about {time}, at {speed:,.0f} tokens/s a process in a probe, on {where}",
+            time=timedelta(seconds=round(seconds)),
+            speed=track.block_size / per_block,
+            where=where,
+        )
+    )
 
 
 def _print_amounts(prepared: Prepared, size: int, steps: int, per_epoch: int) -> None:
@@ -74,30 +82,6 @@ def _print_amounts(prepared: Prepared, size: int, steps: int, per_epoch: int) ->
         )
     )
     print(_("Steps:  {steps:,}, {per_epoch:,} an epoch", steps=steps, per_epoch=per_epoch))
-
-
-def _expected_time(seconds: float, speed: float, where: str) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if seconds < 90:
-        return _(
-            "Time:   about {seconds:.0f} s, at {speed:,.0f} tokens/s a process in a probe, on {where}",
-            seconds=seconds,
-            speed=speed,
-            where=where,
-        )
-    if minutes < 90:
-        return _(
-            "Time:   about {minutes:.0f} min, at {speed:,.0f} tokens/s a process in a probe, on {where}",
-            minutes=minutes,
-            speed=speed,
-            where=where,
-        )
-    return _(
-        "Time:   about {hours:.1f} h, at {speed:,.0f} tokens/s a process in a probe, on {where}",
-        hours=hours,
-        speed=speed,
-        where=where,
-    )
 
 
 def _seconds_per_block(trainer: Trainer, prepared: Prepared) -> float:

@@ -35,9 +35,7 @@ DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16
 DECISIVE += ("load_best_model_at_end",)
 
 
-def describe_run(
-    track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments, device: str
-) -> dict[str, Any]:
+def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments) -> dict[str, Any]:
     """What is known of a run before it begins, as ``run.json`` has it.
 
     Args:
@@ -45,7 +43,6 @@ def describe_run(
         stream: What only a stream needs.
         prepared: The blocks.
         args: The arguments of training.
-        device: What computes.
 
     Returns:
         Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
@@ -74,7 +71,7 @@ def describe_run(
         },
         "arguments": {name: value for name, value in values.items() if name != "output_dir"},
         "processes": args.world_size,
-        "device": device,
+        "device": device_name(args.device),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in LIBRARIES}},
     }

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -22,34 +22,29 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from clmkit.evaluation import Score, score
-from clmkit.generation import generate_texts
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import push_model
 from clmkit.messages import _
 from clmkit.saving import check_output_dir, write_whole
 from clmkit.scale.checkpoints import checkpoint_folder, last_whole, step_of
-from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream, read_held_out
+from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
 from clmkit.scale.guard import STREAM_STATE, Guard
 from clmkit.scale.plan import print_plan
 from clmkit.scale.processes import join_processes, one_voice
 from clmkit.scale.record import (
-    RECORD,
     check_same_run,
     describe_run,
     describe_score,
-    device_name,
     read_record,
     read_score,
-    read_track,
     write_record,
 )
+from clmkit.scale.results import write_results
 from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
 from clmkit.tracks import Track, has_gpu
-from clmkit.training.model_card import write_card
-from clmkit.training.pytorch import COURSE_ARGUMENTS, build_trainer, hyperparameters, loss_history
-from clmkit.training.tuned_models import is_model
+from clmkit.training.pytorch import COURSE_ARGUMENTS, build_trainer
 
 # A stream has no epochs to log, evaluate and save by.
 STREAM_ARGUMENTS = {"eval_strategy": "steps", "eval_steps": 0.1, "save_strategy": "steps", "save_steps": 0.1}
@@ -103,12 +98,9 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
         guard = Guard(folder, arguments["save_total_limit"], prepared.stream)
         with guard.watch(), one_sentence(guard):
             trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments)
-            record = describe_run(track, stream, prepared, trainer.args, device_name(trainer.args.device))
-            if earlier:
-                check_same_run(folder, earlier, record)
-                record = earlier
+            record = _resume(folder, earlier, describe_run(track, stream, prepared, trainer.args))
             if record["status"] == "finished":
-                return _report_finished(folder, record)
+                return RunResult(folder, read_score(record["after"]))
             print_plan(track, prepared, trainer, done=step_of(checkpoint) if checkpoint else 0)
             if not earlier:
                 # Before it is sharded, the model may not fit.
@@ -117,63 +109,15 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
                     write_record(folder, record)
             _train(trainer, guard, checkpoint)
             if guard.stopped:
-                return _report_stopped(folder, trainer)
+                return RunResult(folder, None)
             _save(trainer, folder)
             after = _measure(trainer, prepared)
             if first:
-                _write_results(folder, track, prepared, trainer, record, after)
+                write_results(folder, track, prepared, trainer, record, after)
         if first and arguments.get("push_to_hub"):
-            shared = push_model(folder, arguments.get("hub_model_id"), arguments.get("hub_token"))
-            print(_("Shared: {address}", address=shared))
+            address = push_model(folder, arguments.get("hub_model_id"), arguments.get("hub_token"))
+            print(_("Shared: {address}", address=address))
     return RunResult(folder, after)
-
-
-def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
-    """Measure the model that a run left on the blocks that it held out, on as many processes as there are.
-
-    Args:
-        folder: What ``train`` left.
-        batch_size: Blocks in one forward pass.
-
-    Returns:
-        The score, which is also printed.
-
-    Raises:
-        FileNotFoundError: If the folder holds no finished run.
-        ValueError: If its data has changed.
-    """
-    state = join_processes()
-    with one_voice():
-        record = read_record(folder)
-        if record is None or record["status"] != "finished":
-            found = "no run" if record is None else "a run that is not finished"
-            raise FileNotFoundError(f"{str(folder)!r} holds {found}: `python -m clmkit train --output_dir {folder}`")
-        model = AutoModelForCausalLM.from_pretrained(folder).to(state.device)
-        if record["stream"]:
-            test = read_held_out(Path(folder))
-        else:
-            with state.local_main_process_first():
-                prepared = prepare_rows(read_track(record), AutoTokenizer.from_pretrained(folder), None)
-            test = prepared.test
-            if prepared.fingerprint != record["data"]["fingerprint"]:
-                source = prepared.facts["data"]
-                raise ValueError(f"{source} is not what the model in {str(folder)!r} was trained and tested on")
-        result = score(model, test, batch_size)
-        _print_score(result, len(test))
-    return result
-
-
-def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> list[str]:
-    """Continue prompts with the model in a folder; the arguments are those of ``generate_texts``.
-
-    Raises:
-        FileNotFoundError: If there is no model.
-        ValueError: As ``generate_texts``.
-    """
-    if not is_model(Path(folder)):
-        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
-    model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
-    return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)
 
 
 def _complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,6 +205,18 @@ def _build(
     return trainer
 
 
+def _resume(folder: Path, earlier: dict[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
+    """The record of this run as an earlier call like this one left it, or the new one."""
+    if earlier is None:
+        return record
+    check_same_run(folder, earlier, record)
+    if earlier["status"] == "finished":
+        perplexity = earlier["after"]["perplexity"]
+        name = folder.as_posix()
+        print(_("{folder} holds this run, finished: perplexity {perplexity:.2f}", folder=name, perplexity=perplexity))
+    return earlier
+
+
 def _state_of(checkpoint: Path) -> TrainerState:
     state: TrainerState = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     return state
@@ -288,6 +244,9 @@ def _train(trainer: Trainer, guard: Guard, checkpoint: Path | None) -> None:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         log.removeFilter(_is_news)
+    if guard.stopped:
+        step = trainer.state.global_step
+        print(_("Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there", step=step))
 
 
 def _is_news(message: logging.LogRecord) -> bool:
@@ -306,57 +265,3 @@ def _measure(trainer: Trainer, prepared: Prepared) -> Score:
     if not trainer.is_fsdp_enabled:  # as whoever loads it will compute, in the precision of its weights
         model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return score(model, prepared.test, trainer.args.eval_batch_size)
-
-
-def _write_results(
-    folder: Path, track: Track, prepared: Prepared, trainer: Trainer, record: Mapping[str, Any], after: Score
-) -> None:
-    history = loss_history(trainer.state.log_history)
-    shown = {**hyperparameters(trainer.args), "steps": trainer.state.global_step, "processes": trainer.args.world_size}
-    write_card(
-        folder,
-        track,
-        prepared.facts,
-        framework="pytorch",
-        hyperparameters=shown,
-        before=read_score(record["before"]) if record["before"] else None,
-        after=after,
-        history=history,
-    )
-    results = {"status": "finished", "after": describe_score(after), "losses": history._asdict()}
-    write_record(folder, {**record, **results})
-    _print_score(after, len(prepared.test))
-    print(_("The model, its card, its curve and {record} are in {folder}", record=RECORD, folder=folder.as_posix()))
-
-
-def _print_score(result: Score, blocks: int) -> None:
-    print(
-        _(
-            "Perplexity {perplexity:.2f} on {tokens:,} predictions in {blocks:,} blocks held out",
-            perplexity=result.perplexity,
-            tokens=result.tokens,
-            blocks=blocks,
-        )
-    )
-
-
-def _report_finished(folder: Path, record: Mapping[str, Any]) -> RunResult:
-    after = read_score(record["after"])
-    print(
-        _(
-            "{folder} holds this run, finished: perplexity {perplexity:.2f}",
-            folder=folder.as_posix(),
-            perplexity=after.perplexity,
-        )
-    )
-    return RunResult(folder, after)
-
-
-def _report_stopped(folder: Path, trainer: Trainer) -> RunResult:
-    print(
-        _(
-            "Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there",
-            step=trainer.state.global_step,
-        )
-    )
-    return RunResult(folder, None)

@@ -20,7 +20,8 @@ from clmkit.evaluation import score
 from clmkit.files import load_local
 from clmkit.scale import run as run_module
 from clmkit.scale.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
-from clmkit.scale.run import evaluate, generate, train
+from clmkit.scale.results import evaluate, generate
+from clmkit.scale.run import train
 from clmkit.scale.streams import Stream
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
