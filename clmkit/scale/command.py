@@ -171,9 +171,10 @@ def _words_of_file(name: str) -> list[str]:
     path = Path(name)
     if path.suffix not in (".yaml", ".yml", ".json"):
         raise ValueError(f"{name!r} is neither an option nor a .yaml or .json file of options")
+    text = path.read_text(encoding="utf-8")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
-    except yaml.YAMLError as error:
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (json.JSONDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise ValueError(f"{name}: malformed: {problem}") from error
     if not isinstance(values, dict):

@@ -67,7 +67,7 @@ def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
     [
         ("a.yaml", "- 1\n- 2\n", "must hold options and their values"),
         ("a.yaml", "rows: [1\n", "malformed: while parsing"),
-        ("a.json", "{", "malformed: while parsing"),
+        ("a.json", "{", "malformed: Expecting property name"),
         ("a.txt", "", "is neither an option nor a .yaml or .json file"),
     ],
 )
