@@ -144,6 +144,25 @@ def at_step(words: list[str], step: int, what: str) -> int:
     return run_command("train", words)
 
 
+def break_evaluation(words: list[str], step: int) -> int:
+    """Train, and let the evaluation after a step fail, which comes before what that step saves."""
+    batch_loss, trained = evaluation.batch_loss, run.SharedTrainer.training_step
+
+    def training(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.state.global_step == step:
+            evaluation.batch_loss = broken
+        return trained(self, *arguments, **options)
+
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("a fault of our own")
+
+    run.SharedTrainer.training_step = training
+    try:
+        return run_command("train", words)
+    finally:
+        evaluation.batch_loss = batch_loss
+
+
 def fill_the_disk(words: list[str], step: int) -> int:
     """Train, and from a step on let no file grow large: writing fails in the middle, as on a full disk."""
     original = run.SharedTrainer.training_step

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
 
 from clmkit.chunking import chunk
 from clmkit.evaluation import score
 from clmkit.files import load_local
+from clmkit.scale import plan
 from clmkit.scale import run as run_module
 from clmkit.scale.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
+from clmkit.scale.processes import join_processes
+from clmkit.scale.record import read_track
 from clmkit.scale.results import evaluate, generate
 from clmkit.scale.run import train
 from clmkit.scale.streams import Stream
@@ -186,6 +190,9 @@ def test_data_that_has_changed_is_not_evaluated_on(
         (["train", "--data", "nowhere.jsonl"], "train: data file 'nowhere.jsonl' is not there; the working folder is"),
         (["train", "--block_size", "0"], "train: block_size must be a whole number of 1 or more, not 0"),
         (["train", "--rows", "0"], "train: rows must be a whole number of 1 or more, not 0"),
+        (["train", "--streaming", "--window", "0"], "train: window must be a whole number of 1 or more, not 0"),
+        (["train", "--resume_from_checkpoint", "a"], "train: a run goes on from its last whole checkpoint by itself"),
+        (["train", "--dataloader_persistent_workers"], "train: workers that persist would keep the order of the first"),
         (["train", "nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
         (["train", "--track", "quick", "--streaming"], "train: nobody knows how long a stream is"),
     ],
@@ -232,3 +239,40 @@ def test_the_probe_leaves_no_trace(
 def test_several_files_are_one_data_set(words_of: Words, shards: Path, tmp_path: Path) -> None:
     assert run_command("train", words_of(data=shards / "[01].jsonl", max_steps=2)) == 0
     assert record(tmp_path / "out")["data"]["source"].startswith("2 files, 0.jsonl to 1.jsonl, ")
+
+
+def test_a_record_of_an_earlier_version_is_not_read(
+    words_of: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text('{"status": "finished", "options": {"rows": 100}}')
+    for words in (["evaluate", str(tmp_path)], ["train", *words_of(output_dir=tmp_path)]):
+        assert run_command(words[0], words[1:]) == 1
+        assert "run.json is of an earlier version of clmkit: choose another --output_dir" in capsys.readouterr().err
+
+
+def test_the_json_of_a_run_holds_the_track(words_of: Words, shards: Path, tmp_path: Path) -> None:
+    data = [str(shards / "0.jsonl"), str(shards / "1.jsonl")]
+    words = words_of(max_steps=2, test_size=0.25, append_eos=True)
+    words[words.index("--data") + 1 : words.index("--data") + 2] = data
+    assert run_command("train", words) == 0
+    track = read_track(record(tmp_path / "out"))
+    assert (track.data, track.test_size, track.append_eos, track.block_size) == (tuple(data), 0.25, True, 16)
+    assert record(tmp_path / "out")["stream"] is None
+
+
+@pytest.mark.parametrize(("arguments", "seed"), [({}, 42), ({"seed": 7}, 7), ({"seed": 7, "data_seed": 0}, 0)])
+def test_the_order_of_a_stream_is_that_of_data_seed_even_if_it_is_0(
+    shards: Path, steady_model: Path, tmp_path: Path, arguments: dict[str, int], seed: int
+) -> None:
+    track = choose_track(data=shards / "*.jsonl", model=steady_model, block_size=16, test_size=0.1)
+    join_processes()
+    _tokenizer, prepared = run_module._prepare(track, Stream(), tmp_path, arguments)
+    assert prepared.stream.seed == seed
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("cpu", 0), ("cuda", 1), ("mps", 1)])
+def test_the_probe_waits_for_a_gpu_of_any_kind(monkeypatch: pytest.MonkeyPatch, kind: str, waits: int) -> None:
+    waited: list[None] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda: waited.append(None))
+    plan._now(kind)
+    assert len(waited) == waits

@@ -203,6 +203,31 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_good_checkpoint(words_o
     assert "Going on from checkpoint-6" in run(jobs.command, "train", words_of(), log=tmp_path / "again")
 
 
+def test_what_fails_in_an_evaluation_is_no_full_disk(words_of: Words, tmp_path: Path) -> None:
+    log = log_of(tmp_path / "log", 0)
+    assert finish(start(jobs.break_evaluation, words_of(), 11, log=tmp_path / "log")) == [1], log.read_text()
+    assert "RuntimeError: a fault of our own" in log.read_text()
+    assert "Make room" not in log.read_text()
+
+
+def test_the_best_checkpoint_is_kept_and_loaded_in_the_end(words_of: Words, tmp_path: Path) -> None:
+    # The one with the greatest loss counts as the best, which is the first.
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    words, out = words_of(eval_steps=6, **best), tmp_path / "out"
+    run(jobs.command, "train", words, log=tmp_path / "log")
+    assert [step_of(folder) for folder in checkpoints(out)] == [24, 6]
+    assert same_weights(out, out / "checkpoint-6")
+    whole = out.rename(tmp_path / "whole")
+    out.mkdir()
+    for checkpoint in checkpoints(whole):
+        checkpoint.rename(out / checkpoint.name)
+    begun = (whole / "run.json").read_text().replace('"status": "finished"', '"status": "training"')
+    (out / "run.json").write_text(begun)
+    assert "Going on from checkpoint-24" in run(jobs.command, "train", words, log=tmp_path / "again")
+    assert same_weights(out, whole), "killed after the last step, it ended with the last weights, not the best"
+    assert record(out)["after"] == record(whole)["after"]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB, which holds one checkpoint and not two."""
