@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -37,11 +37,7 @@ SWITCH: dict[str, Any] = {"type": string_to_bool, "nargs": "?", "const": True, "
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError)
 
 
-class _NotGiven:
-    """Stands for an option that was not given."""
-
-
-NOT_GIVEN = _NotGiven()
+NOT_GIVEN = object()
 
 
 class TrainingWords(NamedTuple):
@@ -68,11 +64,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0 if all went well, 143 if SIGTERM stopped a training whose place is saved.
     """
-    commands: dict[str, Callable[[Sequence[str]], int]] = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "generate": _generate,
-    }
+    commands = {"train": _train, "evaluate": _evaluate, "generate": _generate}
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return record(commands[command])(arguments) or 0
     try:

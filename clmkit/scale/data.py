@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from datasets import Dataset, IterableDataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
@@ -73,12 +74,9 @@ def prepare_stream(
     tokenizer: PreTrainedTokenizerBase,
     context: int | None,
     folder: Path,
-    *,
     seed: int,
-    rank: int = 0,
-    processes: int = 1,
 ) -> Prepared:
-    """Make a stream of blocks, and read the rows to test on, which are few.
+    """Make a stream of blocks for this process, and read the rows to test on, which are few.
 
     Args:
         track: What to read, and how to cut it.
@@ -87,8 +85,6 @@ def prepare_stream(
         context: The longest block that the model takes.
         folder: Keeps the blocks to test on, so that a run that goes on need not look for them again.
         seed: Of the order in which rows come.
-        rank: Which of the processes this one is.
-        processes: How many share the stream.
 
     Raises:
         ValueError: If none of the rows is held out, or they hold too little text.
@@ -110,8 +106,8 @@ def prepare_stream(
         track.block_size,
         window=stream.window,
         seed=seed,
-        rank=rank,
-        processes=processes,
+        rank=PartialState().process_index,
+        processes=PartialState().num_processes,
     )
     held_out = read_held_out(folder)
     facts = {

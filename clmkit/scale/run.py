@@ -161,18 +161,9 @@ def _prepare(
     context = getattr(AutoConfig.from_pretrained(base), "max_position_embeddings", None)  # BLOOM and Mamba have none
     if stream is None:
         return tokenizer, prepare_rows(track, tokenizer, context)
-    state, seed = PartialState(), arguments.get("data_seed")
-    prepared = prepare_stream(
-        track,
-        stream,
-        tokenizer,
-        context,
-        folder,
-        seed=arguments.get("seed", 42) if seed is None else seed,
-        rank=state.process_index,
-        processes=state.num_processes,
-    )
-    return tokenizer, prepared
+    seed = arguments.get("data_seed")
+    seed = arguments.get("seed", 42) if seed is None else seed
+    return tokenizer, prepare_stream(track, stream, tokenizer, context, folder, seed)
 
 
 def _build(
