@@ -10,7 +10,7 @@ from datasets.fingerprint import Hasher
 from clmkit.eli5 import load_eli5
 from clmkit.texts import Rows, join_answers, split_rows
 from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
-from clmkit.tracks import Track
+from clmkit.tracks import Track, check_whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 def check_block_size(block_size: int, context: int | None = None) -> None:
     """Raise a ValueError unless ``block_size`` is a whole number from 1 to the model's context length."""
-    if not isinstance(block_size, int) or isinstance(block_size, bool) or block_size < 1:
-        raise ValueError(f"block_size must be a whole number of 1 or more, not {block_size!r}")
+    check_whole_number("block_size", block_size)
     if context is not None and block_size > context:
         raise ValueError(f"block_size {block_size} is longer than the model's context of {context} tokens: lower it")
 
@@ -125,7 +124,24 @@ def collate_blocks(rows: Sequence[Mapping[str, Sequence[int]]]) -> "dict[str, to
     return {"input_ids": torch.tensor([row["input_ids"] for row in rows]), "labels": torch.tensor(labels)}
 
 
-def prepare_blocks(track: Track, tokenizer: "PreTrainedTokenizerBase", block_size: int = 128) -> DatasetDict:
-    """Notebooks 02 to 05 in one call: load, split, join, tokenize and chunk the track's rows."""
-    texts = join_answers(split_rows(load_eli5(track)))
-    return chunk(tokenize(texts, tokenizer), block_size)
+def prepare_blocks(
+    track: Track, tokenizer: "PreTrainedTokenizerBase", block_size: int | None = None, *, context: int | None = None
+) -> DatasetDict:
+    """Notebooks 02 to 05 in one call: load, split, join, tokenize and chunk the track's rows.
+
+    Args:
+        track: What to load, and how to cut it.
+        tokenizer: The model's.
+        block_size: Tokens in a block; by default the track's.
+        context: The longest block that the model takes, to check against.
+
+    Returns:
+        ``"train"`` and ``"test"`` blocks, in the order of the rows.
+
+    Raises:
+        ValueError: If the rows hold no text, or too little of it, or the blocks are longer than the context.
+        OSError: As ``load_eli5``.
+    """
+    rows = split_rows(load_eli5(track), 0.2 if track.test_size is None else track.test_size)
+    tokens = tokenize(join_answers(rows, track.text_column), tokenizer, append_eos=track.append_eos)
+    return chunk(tokens, track.block_size if block_size is None else block_size, context=context)

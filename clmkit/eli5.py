@@ -8,11 +8,11 @@ from pathlib import Path
 from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from clmkit.files import load_local
+from clmkit.files import load_files, open_hub_data
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.hub.download import download, download_gzip
 from clmkit.messages import _, ngettext
-from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track
+from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, find_files
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
 AUTHORS_FILE = "https://jingshensn2.github.io/eli5c/datasets/eli5-category-train.json.gz"
@@ -47,9 +47,9 @@ ELI5_FEATURES = Features(
 def load_eli5(track: Track) -> Dataset:
     """Load the track's rows and print where they came from (the guide's step "Load ELI5 dataset").
 
-    A local file is read as it is. ELI5-Category comes from the first of three sources that can serve it: the Hub
-    repository, its ``refs/convert/parquet`` revision, and the file that the authors publish. Of the Hub's files only
-    the training split's are downloaded, each checked by its hash.
+    Local files are read as they are, and so is another data set of the Hub. ELI5-Category comes from the first of
+    three sources that can serve it: the Hub repository, its ``refs/convert/parquet`` revision, and the file that the
+    authors publish. Of the Hub's files only the training split's are downloaded, each checked by its hash.
 
     Args:
         track: What to load, and how many rows of it.
@@ -64,12 +64,27 @@ def load_eli5(track: Track) -> Dataset:
         ConnectionError: If no source could serve the rows; the message gives the reason of each.
         OSError: If the disk is full.
     """
-    if track.data != HUB_DATA:
-        dataset = to_hub_schema(load_local(track.data, track.rows))
-        name = Path(track.data).name
+    if track.data == HUB_DATA and track.data_revision is None:
+        return _load_from_first_source(track)
+    files = find_files(track.data)
+    dataset = load_files(files, track.rows) if files else _load_hub_data(track)
+    if len(files) > 1:
+        print(
+            ngettext(
+                "{count:,} row from {files} files", "{count:,} rows from {files} files", len(dataset), files=len(files)
+            )
+        )
+    else:
+        name = Path(files[0]).name if files else track.data
         print(ngettext("{count:,} row from {name}", "{count:,} rows from {name}", len(dataset), name=name))
-        return dataset
-    return _load_from_first_source(track)
+    return to_hub_schema(dataset)
+
+
+def _load_hub_data(track: Track) -> Dataset:
+    rows, source = open_hub_data(str(track.data), track.data_revision)
+    rows = rows.select(range(min(track.rows or len(rows), len(rows))))
+    rows.info.description = f"{source}, the first {len(rows):,} rows"
+    return rows
 
 
 def _load_from_first_source(track: Track) -> Dataset:

@@ -1,7 +1,7 @@
 """Measure a causal language model: perplexity from summed token losses, and next-token accuracy."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,8 +76,17 @@ def evaluation_mode(model: "PreTrainedModel") -> Iterator[None]:
         model.train(was_training)
 
 
-def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int = 16) -> Score:
+def score(
+    model: "PreTrainedModel",
+    blocks: "datasets.Dataset",
+    batch_size: int = 16,
+    *,
+    before_batch: Callable[[], None] | None = None,
+) -> Score:
     """Sum the loss of every predicted token of every block.
+
+    Where ``torch.distributed`` runs, its processes share the batches, and all of them have to call this together; the
+    sum is the same to the last digit.
 
     A mean of batch means weighs a short last batch too heavily, and ``Trainer.evaluate()`` leaves out batches whose
     loss is not finite; this sum does neither. A block of ``n`` tokens has ``n - 1`` predictions: nothing comes before
@@ -87,6 +96,7 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
         model: A causal language model of Transformers; it is left in the mode, training or not, that it was in.
         blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in one forward pass.
+        before_batch: Called before each forward pass, in all processes; what it raises ends the evaluation.
 
     Returns:
         The summed loss and the number of predicted tokens.
@@ -94,8 +104,24 @@ def score(model: "PreTrainedModel", blocks: "datasets.Dataset", batch_size: int 
     Raises:
         ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite.
     """
+    import torch.distributed as dist
+
+    shared = dist.is_available() and dist.is_initialized()
+    rank, processes = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
+    batches, mine = math.ceil(len(blocks) / batch_size), []
     with evaluation_mode(model):
-        return sum_losses(batch_loss(model, batch) for batch in blocks.iter(batch_size))
+        for first in range(0, batches, processes):
+            if before_batch is not None:
+                before_batch()
+            # Where the model is sharded, every process has to take part in every round.
+            start = min(first + rank, batches - 1) * batch_size
+            pair = batch_loss(model, blocks[start : start + batch_size])
+            if first + rank < batches:
+                mine.append(pair)
+    shares = [mine] * processes
+    if shared:
+        dist.all_gather_object(shares, mine)
+    return sum_losses(pair for share in shares for pair in share)
 
 
 def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[float, int]:

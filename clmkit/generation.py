@@ -20,6 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from clmkit.chunking import context_length
 from clmkit.evaluation import evaluation_mode
+from clmkit.tracks import check_whole_number
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
 _DRAWING = RLock()
@@ -126,8 +127,7 @@ def generate_texts(
         ValueError: If a prompt is empty, or too long for the context with ``max_new_tokens`` added, or an argument is
             out of its range.
     """
-    if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be a whole number of 1 or more, not {max_new_tokens!r}")
+    check_whole_number("max_new_tokens", max_new_tokens)
     check_sampling(repetition_penalty=repetition_penalty)
     arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
     if do_sample:

@@ -94,6 +94,12 @@ def _isolate(piece: re.Match[str]) -> str:
     return f"{OWN_ISOLATE if piece['value'] else LEFT_ISOLATE}{piece[0]}{POP}"
 
 
+def join_sentences(*sentences: str) -> str:
+    """Whole messages one after the other, in the direction of the language that they are in."""
+    text = " ".join(sentences)
+    return f"{RIGHT_ISOLATE}{text}{POP}" if language() in RIGHT_TO_LEFT else text
+
+
 def html_direction() -> str:
     """The ``dir`` attribute, with a space before it, of HTML that holds messages; empty where it is left to right."""
     return ' dir="rtl"' if language() in RIGHT_TO_LEFT else ""

@@ -1,21 +1,27 @@
 """Choose what a notebook runs on: the bundled sample and tiny model, or the guide's own data and model."""
 
+import glob
 import importlib.util
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
-from clmkit.messages import _, break_lines
+from clmkit.messages import _, break_lines, join_sentences, ngettext
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
+TINY_MODEL = BUNDLED / "tiny_gpt2"
 HUB_DATA = "dany0407/eli5_category"
 HUB_MODEL = "distilbert/distilgpt2"
 DATA_REVISIONS = ("main", "refs/convert/parquet")
 DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
 
 # Measured in float32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape. A CPU with
 # bfloat16 is faster (benchmarks/README.md).
@@ -25,29 +31,62 @@ ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained 
 
 @dataclass(frozen=True)
 class Track:
-    """What one run of the course works on.
+    """What one job works on: the one description that notebooks, ``train``, the model card and ``run.json`` read.
 
     Attributes:
-        name: ``"quick"`` or ``"full"``.
-        data: A Hub dataset id, or the path of a local file.
+        name: ``"quick"`` or ``"full"``; ``"own"`` where data and model are the learner's.
+        data: A Hub dataset id, the path of a local file or a pattern of such, or several paths and patterns.
         model: A Hub model id, or the path of a model folder: the model to start from.
-        rows: How many rows to load at most; ``None`` loads all.
+        rows: How many rows to load at most, from the first; ``None`` loads all.
         epochs: How often training goes through the data.
         learning_rate: Peak learning rate of the fine-tuning. DistilGPT2 takes the guide's 2e-5; the tiny model has to
             learn in seconds and takes more.
         prompt: A text to continue: the guide's own on the full track, one that the sample can answer on the quick one.
         output_dir: Where the tuned model is saved, relative to the working folder. Its last part is its name on the
             Hub.
+        text_column: The column with the text; ``None`` takes ``answers.text`` or ``text``.
+        data_revision: A branch, tag or commit of the data set on the Hub; ``None`` takes the newest.
+        block_size: Tokens in a block.
+        append_eos: Whether every text ends with the end-of-text token.
+        test_size: The share of rows to test on; ``None`` takes a fifth, and a hundredth of a stream.
     """
 
     name: str
-    data: str
+    data: str | tuple[str, ...]
     model: str
     rows: int | None
     epochs: int
     learning_rate: float
     prompt: str
     output_dir: str
+    text_column: str | None = None
+    data_revision: str | None = None
+    block_size: int = 128
+    append_eos: bool = False
+    test_size: float | None = None
+
+
+QUICK = Track(
+    name="quick",
+    data=str(SAMPLE),
+    model=str(TINY_MODEL),
+    rows=None,
+    epochs=2,
+    learning_rate=3e-3,
+    prompt="The sky is blue because",
+    output_dir=f"quick/{MODEL_NAME}",
+)
+FULL = Track(
+    name="full",
+    data=HUB_DATA,
+    model=HUB_MODEL,
+    rows=5000,
+    epochs=3,
+    learning_rate=2e-5,
+    prompt="Somatic hypermutation allows the immune system to",
+    output_dir=f"full/{MODEL_NAME}",
+)
+OWN = replace(FULL, name="own", prompt="", output_dir=f"own/{MODEL_NAME}")
 
 
 def has_gpu() -> bool:
@@ -63,6 +102,12 @@ def has_gpu() -> bool:
     return False
 
 
+def check_whole_number(name: str, value: object) -> None:
+    """Raise a ValueError that names the argument unless its value is a whole number of 1 or more."""
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}")
+
+
 def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
     path = Path(path)
@@ -73,128 +118,176 @@ def check_data_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def find_files(data: str | Sequence[str]) -> list[str]:
+    """The local files that a track's data stand for, a pattern's sorted by name; none if it is one id of the Hub.
+
+    Raises:
+        FileNotFoundError: If a path or a pattern stands for no file.
+    """
+    words = [data] if isinstance(data, str) else data
+    if len(words) == 1 and _is_hub_id(words[0]):
+        return []
+    files: list[str] = []
+    for word in words:
+        matches = [] if Path(word).is_file() else sorted(filter(os.path.isfile, glob.glob(word)))
+        files += matches or [str(check_data_file(word))]
+    return files
+
+
+def _is_hub_id(word: str) -> bool:
+    """Whether a word can be an id on the Hub, ``owner/name`` or ``name``: nothing here has that name, or could."""
+    return bool(HUB_ID.fullmatch(word)) and not FILE_SUFFIX.search(word) and not Path(word).exists()
+
+
 def choose_track(
     name: str | None = None,
     *,
-    data: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    model: str | os.PathLike[str] | None = None,
     rows: int | None = None,
     epochs: int | None = None,
+    text_column: str | None = None,
+    data_revision: str | None = None,
+    block_size: int = 128,
+    append_eos: bool = False,
+    test_size: float | None = None,
 ) -> Track:
     """Choose the track and print one line: what, why, how long, and how to change it.
 
     Args:
         name: ``"quick"`` or ``"full"``. Without it the environment variable ``CLMKIT_TRACK`` decides; without that,
-            ``full`` where there is a GPU and the Hub answers, else ``quick``.
-        data: A local JSON, JSON Lines, CSV or Parquet file to use in place of the track's own data.
+            ``full`` where there is a GPU and the Hub answers, else ``quick``. Where data and model are given, there is
+            nothing to decide.
+        data: What to use in place of the track's own data: a local JSON, JSON Lines, CSV or Parquet file, a pattern of
+            such files, several of both, or a data set's id on the Hub.
+        model: What to start from in place of the track's own model: a folder, or the id on the Hub, of any causal
+            language model. It takes the guide's 3 epochs and learning rate.
         rows: How many rows to load at most. The full track loads 5,000 by default, as the guide does.
         epochs: How often training goes through the data. The full track takes 3 by default, as the guide does, the
             quick track 2, to be done in half a minute.
+        text_column: The column with the text; by default ``answers.text`` or ``text``.
+        data_revision: A branch, tag or commit of the data set on the Hub.
+        block_size: Tokens in a block.
+        append_eos: Whether to end every text with the end-of-text token, so that a model can learn to stop.
+        test_size: The share of rows to test on; by default a fifth, and a hundredth of a stream.
 
     Returns:
         The track.
 
     Raises:
-        ValueError: If the name is neither ``quick`` nor ``full``, or ``rows`` or ``epochs`` is below 1.
+        ValueError: If the name is neither ``quick`` nor ``full``, or ``rows``, ``epochs`` or ``block_size`` is no whole
+            number of 1 or more.
         FileNotFoundError: If ``data`` is not there.
         ConnectionError: If ``full`` was asked for, the Hub does not answer, and no earlier run has downloaded what it
             takes.
     """
-    for label, value in (("rows", rows), ("epochs", epochs)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(f"{label} must be a whole number of 1 or more, not {value!r}")
-    if data is not None:
-        check_data_file(data)
-    name, reason = _decide(name, own_data=data is not None)
-    if name == "quick":
-        track = _quick(rows, epochs, data)
-        text = _("the bundled ELI5 sample") if data is None else track.data
-        what = _("the bundled tiny GPT-2 on {data}", data=text)
-        other = "full"
-    else:
-        track = _full(rows, epochs, data)
-        text = _("{rows:,} rows of {data}", rows=track.rows, data=track.data) if data is None else track.data
-        what = _("{model} on {data}", model=track.model, data=text)
-        other = "quick"
-    duration = _duration(track, own_data=data is not None)
-    message = _(
-        "Track {name}: {what}, because {reason}. {duration} To change it: choose_track({other!r}).",
-        name=name,
-        what=what,
-        reason=reason,
-        duration=duration,
-        other=other,
+    for label, value in (("rows", rows), ("epochs", epochs), ("block_size", block_size)):
+        if value is not None:
+            check_whole_number(label, value)
+    own_data = None if data is None else _as_words(data)
+    if own_data is not None:
+        find_files(own_data)
+    base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model))
+    track = replace(
+        base,
+        data=own_data or base.data,
+        model=base.model if model is None else os.fspath(model),
+        rows=rows or (None if own_data else base.rows),
+        epochs=epochs or (base if model is None else FULL).epochs,
+        learning_rate=(base if model is None else FULL).learning_rate,
+        text_column=text_column,
+        data_revision=data_revision,
+        block_size=block_size,
+        append_eos=append_eos,
+        test_size=test_size,
     )
-    print(break_lines(message))
+    print(break_lines(join_sentences(_name_work(track), *_explain(track, reason))))
     return track
 
 
-def _decide(name: str | None, own_data: bool) -> tuple[str, str]:
-    """The track's name, and why it was chosen."""
-    reason = _("it was asked for")
+def _as_words(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> str | tuple[str, ...]:
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    words = tuple(os.fspath(word) for word in data)
+    return words[0] if len(words) == 1 else words
+
+
+def _decide(name: str | None, own_data: bool, model: str | None) -> tuple[Track, list[str]]:
+    """The track to begin with, and the sentences that say why it was chosen."""
+    asked = _("It was asked for.")
+    if own_data and model and name in (None, "quick", "full"):
+        return OWN, []
     if name is None and os.environ.get("CLMKIT_TRACK"):
-        name, reason = os.environ["CLMKIT_TRACK"], _("CLMKIT_TRACK says so")
+        name, asked = os.environ["CLMKIT_TRACK"], _("CLMKIT_TRACK says so.")
     if name not in (None, "quick", "full"):
         raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
     if name == "quick":
-        return name, reason
+        return QUICK, [asked]
     if name == "full":
         try:
             check_hub()
         except ConnectionError as error:
-            if _is_downloaded(own_data):
-                return name, _("{reason} (from what was downloaded before: {error})", reason=reason, error=error)
+            if _is_downloaded(own_data, model):
+                return FULL, [asked, _("What was downloaded before has to do: {error}.", error=error)]
             raise ConnectionError(
                 f"the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
                 "which needs no network: choose_track('quick') or CLMKIT_TRACK=quick"
             ) from error
-        return name, reason
+        return FULL, [asked]
     if not has_gpu():
-        return "quick", _("this machine has no GPU")
+        return QUICK, [_("This machine has no GPU.")]
     if problem := hub_problem():
-        return "quick", problem
-    return "full", _("there is a GPU and the Hub answers")
+        return QUICK, [_("The full track needs the Hub: {problem}.", problem=problem)]
+    return FULL, [_("There is a GPU and the Hub answers.")]
 
 
-def _is_downloaded(own_data: bool) -> bool:
-    """Whether an earlier run left all that the full track takes in the Hub's cache."""
+def _is_downloaded(own_data: bool, model: str | None) -> bool:
+    """Whether an earlier run left all that the full track takes in the Hub's cache, or it is on this machine."""
     data = own_data or any(
         cached_folder(HUB_DATA, [DATA_FILES], required=[DATA_FILES], repo_type="dataset", revision=revision)
         for revision in DATA_REVISIONS
     )
-    return data and cached_folder(HUB_MODEL, MODEL_FILES, required=NEEDED_FILES) is not None
+    if not data or (model and Path(model).is_dir()):
+        return data
+    return cached_folder(model or HUB_MODEL, MODEL_FILES, required=NEEDED_FILES) is not None
 
 
-def _quick(rows: int | None, epochs: int | None, data: str | os.PathLike[str] | None) -> Track:
-    return Track(
-        name="quick",
-        data=os.fspath(data or SAMPLE),
-        model=str(BUNDLED / "tiny_gpt2"),
-        rows=rows,
-        epochs=epochs or 2,
-        learning_rate=3e-3,
-        prompt="The sky is blue because",
-        output_dir=f"quick/{MODEL_NAME}",
+def _name_work(track: Track) -> str:
+    """The sentence that names model and data."""
+    if (track.model, track.data) == (QUICK.model, QUICK.data):
+        return _("Track quick: the bundled tiny GPT-2 on the bundled ELI5 sample.")
+    data = track.data if isinstance(track.data, str) else ", ".join(track.data)
+    values = {"name": track.name, "model": _short_name(track.model), "data": _short_name(data)}
+    if track.rows is None:
+        return _("Track {name}: {model} on {data}.", **values)
+    return ngettext(
+        "Track {name}: {model} on {count:,} row of {data}.",
+        "Track {name}: {model} on {count:,} rows of {data}.",
+        track.rows,
+        **values,
     )
 
 
-def _full(rows: int | None, epochs: int | None, data: str | os.PathLike[str] | None) -> Track:
-    return Track(
-        name="full",
-        data=os.fspath(data or HUB_DATA),
-        model=HUB_MODEL,
-        rows=rows or (None if data else 5000),
-        epochs=epochs or 3,
-        learning_rate=2e-5,
-        prompt="Somatic hypermutation allows the immune system to",
-        output_dir=f"full/{MODEL_NAME}",
-    )
+def _short_name(path: str) -> str:
+    """The name of what is bundled, whose path says nothing to a learner; any other path or id as it is."""
+    return Path(path).name if path in (QUICK.model, QUICK.data) else path
 
 
-def _duration(track: Track, own_data: bool) -> str:
+def _explain(track: Track, reason: list[str]) -> list[str]:
+    """Why the track was chosen, how long it takes, and how to change it; of a job of one's own nothing is known."""
+    if track.name == "own":
+        return []
+    other = "full" if track.name == "quick" else "quick"
+    change = _("To change it: choose_track({other!r}).", other=other)
+    known = track.model in (QUICK.model, FULL.model)
+    return [*reason, *([_duration(track)] if known else []), change]
+
+
+def _duration(track: Track) -> str:
     if track.name == "full" and has_gpu():
         return _("Training takes minutes on a GPU.")
     speed = CPU_TOKENS_PER_SECOND[track.name]
-    if own_data:
+    if track.data not in (QUICK.data, FULL.data):
         return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)
     if track.name == "quick":
         return _("No notebook takes more than two minutes on a laptop.")

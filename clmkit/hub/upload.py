@@ -8,8 +8,9 @@ from huggingface_hub import CommitInfo, HfApi
 from clmkit.hub.client import hub_step, is_hub_error, reason
 from clmkit.messages import _
 
-# What it takes to resume, which is larger than the model and of use to no one else, and texts, which are not ours.
-NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet"]
+# What it takes to resume, which is larger than the model and of use to no one else, texts, which are not ours, and the
+# record of a run, which tells of folders on this machine.
+NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet", "run.json"]
 
 
 class Uploads:

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -24,11 +23,12 @@ def mark_whole(checkpoint: Path) -> None:
     Raises:
         OSError: If the disk is full or the folder is gone.
     """
-    for name in _sizes(checkpoint):
+    sizes = _sizes(checkpoint)
+    for name in sizes:
         with (checkpoint / name).open("rb+") as file:
             os.fsync(file.fileno())
     unfinished = checkpoint / f"{MARK}.unfinished"
-    unfinished.write_text(json.dumps(_sizes(checkpoint), indent=1), encoding="utf-8")
+    unfinished.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
     unfinished.replace(checkpoint / MARK)
 
 
@@ -37,15 +37,14 @@ def unmark(checkpoint: Path) -> None:
     (checkpoint / MARK).unlink(missing_ok=True)
 
 
-def missing_from(checkpoint: Path) -> str:
-    """What keeps a checkpoint from being whole, in a few words; empty if it is."""
+def missing_from(checkpoint: Path) -> list[str]:
+    """The files that a checkpoint lacks, in whole or in part; the mark itself if it is not there or says nothing."""
     try:
         sizes = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return _("it has no {file}, which is written last", file=MARK)
+    except (FileNotFoundError, json.JSONDecodeError):  # a loss of power can leave it empty
+        return [MARK]
     found = _sizes(checkpoint)
-    wrong = [name for name, size in sizes.items() if found.get(name) != size]
-    return _("{files} not there in full", files=", ".join(wrong)) if wrong else ""
+    return [name for name, size in sizes.items() if found.get(name) != size]
 
 
 def checkpoints(output_dir: str | Path) -> list[Path]:
@@ -62,28 +61,28 @@ def step_of(checkpoint: Path) -> int:
 def last_whole(output_dir: str | Path) -> Path | None:
     """Find the last whole checkpoint, and print a line for each later one that is passed over."""
     for checkpoint in checkpoints(output_dir):
-        problem = missing_from(checkpoint)
-        if not problem:
+        missing = missing_from(checkpoint)
+        if not missing:
             return checkpoint
-        print(_("Passing over {name}, which is half-written: {problem}", name=checkpoint.name, problem=problem))
+        files = ", ".join(missing)
+        print(_("Passing over {name}, which is half-written: it lacks {files}", name=checkpoint.name, files=files))
     return None
 
 
-def remove_older(checkpoint: Path, keep: int | None) -> None:
+def remove_older(checkpoint: Path, keep: int | None, best: int | None = None) -> None:
     """Remove older checkpoints, now that this one is whole; the Trainer itself would remove them before.
 
     Args:
         checkpoint: The one that was just written.
         keep: How many to keep, this one among them; ``None`` keeps all.
+        best: The step of one to keep besides.
     """
     written = [other for other in checkpoints(checkpoint.parent) if step_of(other) <= step_of(checkpoint)]
     for older in written[keep or len(written) :]:
-        shutil.rmtree(older, ignore_errors=True)
+        if step_of(older) != best:
+            shutil.rmtree(older, ignore_errors=True)
 
 
 def _sizes(checkpoint: Path) -> dict[str, int]:
-    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in _files(checkpoint)}
-
-
-def _files(checkpoint: Path) -> Iterator[Path]:
-    return (path for path in sorted(checkpoint.rglob("*")) if path.is_file() and not path.name.startswith(MARK))
+    files = (path for path in sorted(checkpoint.rglob("*")) if path.is_file() and not path.name.startswith(MARK))
+    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}

@@ -5,49 +5,53 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import datasets
 import yaml
 from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.hf_argparser import string_to_bool
 
 from clmkit.scale.guard import TERMINATED
-from clmkit.scale.options import RunOptions
+from clmkit.scale.processes import one_voice
+from clmkit.scale.results import evaluate, generate
+from clmkit.scale.run import train
+from clmkit.scale.streams import Stream
+from clmkit.tracks import Track, choose_track
 from clmkit.training.pytorch import COURSE_ARGUMENTS
 
-# The options that matter most come first in --help; each is a field of RunOptions or of TrainingArguments.
+# Six of clmkit's options come first in --help, then four of the Trainer's, which the track decides.
 FIRST = ("track", "data", "model", "block_size", "streaming", "rows")
-FIRST_OF_TRAINER = ("output_dir", "num_train_epochs", "learning_rate", "per_device_train_batch_size")
-HELP = {
-    "data": "local files (JSON, JSON Lines, CSV, Parquet; patterns too) or an id on the Hub",
-    "track": "gives data, model, epochs and learning rate if they aren't",
-    "model": "the model to start from: a folder, or an id on the Hub",
-    "block_size": "tokens in a block",
-    "rows": "take so many rows at most, from the first",
-    "streaming": "read the data while training: memory and disk do not depend on its size",
-    "append_eos": "end every text with the end-of-text token, so that a model can learn to stop",
-    "text_column": "the column with the text; by default answers.text or text",
-    "data_revision": "a branch, tag or commit of the data set on the Hub",
-    "test_size": "the share of rows to test on; by default 0.2, and 0.01 of a stream",
-    "test_rows": "test on so many rows of a stream at most",
-    "window": "shuffle so many rows of a stream at a time; memory holds them",
+FIRST_OF_TRAINER = {
     "output_dir": "the folder for checkpoints and the model; by default the track's",
     "num_train_epochs": "passes over the data; by default the track's. --max_steps counts in steps instead",
     "learning_rate": "its peak; by default the track's, and 2e-5 for a model of your own",
-    "per_device_train_batch_size": "blocks in one step of one process",
+    "per_device_train_batch_size": "blocks in one step of one process; by default 8",
 }
-BY_TRACK = ("output_dir", "num_train_epochs", "learning_rate")
+OF_STREAM = tuple(field.name for field in dataclasses.fields(Stream))
+SWITCH: dict[str, Any] = {"type": string_to_bool, "nargs": "?", "const": True, "default": False}
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError)
 
 
-class _NotGiven:
-    """Stands for an option that was not given."""
+NOT_GIVEN = object()
 
 
-NOT_GIVEN = _NotGiven()
+class TrainingWords(NamedTuple):
+    """What the words after ``train`` say, as far as they say it.
+
+    Attributes:
+        track: Arguments of ``choose_track``.
+        stream: What a stream needs; ``None`` without ``--streaming``.
+        arguments: Fields of ``TrainingArguments``.
+    """
+
+    track: dict[str, Any]
+    stream: Stream | None
+    arguments: dict[str, Any]
 
 
 def run_command(command: str, arguments: Sequence[str]) -> int:
@@ -60,11 +64,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0 if all went well, 143 if SIGTERM stopped a training whose place is saved.
     """
-    commands: dict[str, Callable[[Sequence[str]], int]] = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "generate": _generate,
-    }
+    commands = {"train": _train, "evaluate": _evaluate, "generate": _generate}
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return record(commands[command])(arguments) or 0
     try:
@@ -74,7 +74,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
         return 1
 
 
-def parse_training(arguments: Sequence[str]) -> tuple[RunOptions, dict[str, Any]]:
+def parse_training(arguments: Sequence[str]) -> TrainingWords:
     """Read the options of a run from words, of which the first may be a YAML or JSON file of options.
 
     Words win over the file. Both are read by transformers' ``HfArgumentParser``.
@@ -83,66 +83,79 @@ def parse_training(arguments: Sequence[str]) -> tuple[RunOptions, dict[str, Any]
         arguments: Words of the command line.
 
     Returns:
-        The options, and the given fields of ``TrainingArguments``.
+        What was given.
 
     Raises:
-        ValueError: If the file is no mapping of options.
+        ValueError: If the file is no mapping of options, or an option is out of its range.
         FileNotFoundError: If it is not there.
     """
     words = list(arguments)
     if words and not words[0].startswith("-"):
         words = [*_words_of_file(words[0]), *words[1:]]
-    names = [field.name for group in _groups() for field in dataclasses.fields(group)]
-    given = _training_parser().parse_args(words, argparse.Namespace(**dict.fromkeys(names, NOT_GIVEN)))
-    values = {name: value for name, value in vars(given).items() if value is not NOT_GIVEN}
-    own = {field.name for field in dataclasses.fields(RunOptions)}
-    options = RunOptions(**{name: value for name, value in values.items() if name in own})
-    return options, {name: value for name, value in values.items() if name not in own}
+    parser = _training_parser()
+    unset = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args([])), NOT_GIVEN))
+    given = {name: value for name, value in vars(parser.parse_args(words, unset)).items() if value is not NOT_GIVEN}
+    if "track" in given:
+        given["name"] = given.pop("track")
+    fields = {field.name for field in dataclasses.fields(Track)} - FIRST_OF_TRAINER.keys()
+    track = {name: given.pop(name) for name in fields & given.keys()}
+    stream = {name: given.pop(name) for name in OF_STREAM if name in given}
+    return TrainingWords(track, Stream(**stream) if given.pop("streaming", False) else None, given)
 
 
 def _training_parser() -> HfArgumentParser:
-    usage = "python -m clmkit train [FILE.yaml | FILE.json] [--option value ...]"
-    text = (
-        "Fine-tune a causal language model. Run it again with the same words to go on after a break. It runs unchanged "
-        "in `accelerate launch -m clmkit train ...` and `torchrun --nproc-per-node N -m clmkit train ...`."
-    )
-    return HfArgumentParser(_groups(), prog="python -m clmkit train", usage=usage, description=text, allow_abbrev=False)
-
-
-def _groups() -> list[Any]:
-    """The options as dataclasses for ``HfArgumentParser``, each a group of ``--help``."""
-    own = [field.name for field in dataclasses.fields(RunOptions) if field.name not in FIRST]
-    rest = [field.name for field in dataclasses.fields(TrainingArguments) if field.init]
-    return [
-        _group("The ten that matter", {RunOptions: FIRST, TrainingArguments: FIRST_OF_TRAINER}),
-        _group("Data", {RunOptions: own}),
-        _group(
-            "All others of transformers' TrainingArguments",
-            {TrainingArguments: [name for name in rest if name not in FIRST_OF_TRAINER]},
-        ),
+    """A parser of clmkit's options and of all that TrainingArguments have; it shows the course's defaults."""
+    hints = get_type_hints(TrainingArguments)
+    fields: list[tuple[str, Any, Any]] = [
+        (name, hints[name], dataclasses.field(default=None, metadata={"help": text}))
+        for name, text in FIRST_OF_TRAINER.items()
     ]
+    fields += [
+        (field.name, hints[field.name], field)
+        for field in dataclasses.fields(TrainingArguments)
+        if field.init and field.name not in FIRST_OF_TRAINER
+    ]
+    group: Any = dataclasses.make_dataclass("Arguments", fields)
+    parser = HfArgumentParser(
+        group,
+        parents=[_first_options()],
+        prog="python -m clmkit train",
+        usage="python -m clmkit train [FILE.yaml | FILE.json] [--option value ...]",
+        description="Fine-tune a causal language model. Run it again with the same words to go on after a break. It "
+        "runs unchanged in `accelerate launch -m clmkit train ...` and `torchrun --nproc-per-node N -m clmkit train "
+        "...`. The ten options that matter come first; all others are of transformers' TrainingArguments.",
+        allow_abbrev=False,
+    )
+    _add_options_of_data(parser)
+    parser.set_defaults(**COURSE_ARGUMENTS)
+    return parser
 
 
-def _group(title: str, names: dict[type, Sequence[str]]) -> type:
-    """Fields of dataclasses as one dataclass; their defaults are the course's."""
-    parts: list[tuple[str, Any, Any]] = []
-    for owner, chosen in names.items():
-        hints = get_type_hints(owner)
-        fields = {field.name: field for field in dataclasses.fields(owner)}
-        parts += [(name, hints[name], _with_course_default(fields[name])) for name in chosen]
-    group = dataclasses.make_dataclass("Options", parts)
-    group._argument_group_name = title  # type: ignore[attr-defined]
-    return group
+def _first_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    add = partial(_add, parser)
+    add("track", "gives data, model, epochs and learning rate if they aren't", choices=["quick", "full"])
+    add("data", "local files (JSON, JSON Lines, CSV, Parquet; patterns too) or an id on the Hub", nargs="+")
+    add("model", "the model to start from: a folder, or an id on the Hub")
+    add("block_size", "tokens in a block", type=int, default=Track.block_size)
+    add("streaming", "read the data while training: memory and disk do not depend on its size", **SWITCH)
+    add("rows", "take so many rows at most, from the first", type=int)
+    return parser
 
 
-def _with_course_default(field: "dataclasses.Field[Any]") -> Any:
-    metadata = dict(field.metadata)
-    if field.name in HELP:
-        metadata["help"] = HELP[field.name]
-    if field.default_factory is not dataclasses.MISSING:
-        return dataclasses.field(default_factory=field.default_factory, metadata=metadata)
-    default = None if field.name in BY_TRACK else COURSE_ARGUMENTS.get(field.name, field.default)
-    return dataclasses.field(default=default, metadata=metadata)
+def _add_options_of_data(parser: argparse.ArgumentParser) -> None:
+    add = partial(_add, parser.add_argument_group("more about the data"))
+    add("append_eos", "end every text with the end-of-text token, so that a model can learn to stop", **SWITCH)
+    add("text_column", "the column with the text; by default answers.text or text")
+    add("data_revision", "a branch, tag or commit of the data set on the Hub")
+    add("test_size", "the share of rows to test on; by default 0.2, and 0.01 of a stream", type=float)
+    add("test_rows", "test on so many rows of a stream at most", type=int, default=Stream.test_rows)
+    add("window", "shuffle so many rows of a stream at a time; memory holds them", type=int, default=Stream.window)
+
+
+def _add(parser: Any, name: str, text: str, **how: Any) -> None:
+    """Add an option that can be written with hyphens too, as ``HfArgumentParser`` does."""
+    parser.add_argument(*dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")), help=text, **how)
 
 
 def _words_of_file(name: str) -> list[str]:
@@ -170,13 +183,13 @@ def _word(value: Any) -> str:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from clmkit.scale.run import train
-
-    options, given = parse_training(arguments)
+    words = parse_training(arguments)
     if not sys.stderr.isatty():  # a bar in a log file is a line for every step
         datasets.disable_progress_bars()
-        given.setdefault("disable_tqdm", True)
-    result = train(options, **given)
+        words.arguments.setdefault("disable_tqdm", True)
+    with one_voice():
+        track = choose_track(**words.track)
+    result = train(track, stream=words.stream, **words.arguments)
     return 0 if result.score else TERMINATED
 
 
@@ -187,8 +200,6 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="what `train` left")
     parser.add_argument("--batch_size", type=int, default=8, help="blocks in one forward pass")
     given = parser.parse_args(arguments)
-    from clmkit.scale.run import evaluate
-
     evaluate(given.folder, given.batch_size)
     return 0
 
@@ -206,8 +217,6 @@ def _generate(arguments: Sequence[str]) -> int:
     parser.add_argument("--top_p", type=float, default=0.95, help="draw from the tokens that make up this probability")
     parser.add_argument("--seed", type=int, default=42, help="of the draw")
     given = vars(parser.parse_args(arguments))
-    from clmkit.scale.run import generate
-
     sample = not given.pop("greedy")
     for text in generate(given.pop("folder"), given.pop("prompt"), do_sample=sample, **given):
         print(text)

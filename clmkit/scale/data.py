@@ -1,28 +1,23 @@
-"""From what a run is told to train on to blocks: rows of files or of the Hub, whole or streamed."""
+"""From what a track says to blocks: of rows on this disk as in notebooks 02 to 05, or of a stream."""
 
 import glob
 import hashlib
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, IterableDataset, concatenate_datasets, load_dataset
-from huggingface_hub import HfApi
+from accelerate import PartialState
+from datasets import Dataset, IterableDataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.chunking import chunk
-from clmkit.eli5 import load_eli5
-from clmkit.files import BUILDERS, load_local
-from clmkit.hub.client import hub_step
-from clmkit.messages import _
+from clmkit.chunking import chunk, prepare_blocks
+from clmkit.files import describe_files, find_builder, open_hub_data
 from clmkit.saving import write_whole
-from clmkit.scale.options import RunOptions
-from clmkit.scale.streams import BlockStream, hold_out
-from clmkit.texts import join_answers, split_rows
+from clmkit.scale.streams import BlockStream, Stream, hold_out
+from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
-from clmkit.tracks import HUB_DATA, Track
+from clmkit.tracks import Track, find_files
 from clmkit.training.model_card import describe_blocks
 
 HELD_OUT = "held_out.parquet"  # the blocks that a streamed run is tested on
@@ -35,103 +30,93 @@ class Prepared:
     Attributes:
         train: Blocks, or a stream of them.
         test: Blocks.
+        held_out: The share of rows to test on.
         facts: What a model's card says of them, by name.
         fingerprint: A hash of all tokens to train and to test on; of a stream, of its files.
-        rows: How many rows there were; ``None`` for a stream, which nobody has counted.
     """
 
     train: Dataset | BlockStream
     test: Dataset
+    held_out: float
     facts: dict[str, str]
     fingerprint: str
-    rows: int | None
+
+    @property
+    def stream(self) -> BlockStream | None:
+        """What is trained on, if it is a stream."""
+        return self.train if isinstance(self.train, BlockStream) else None
 
 
-def prepare_rows(track: Track, options: RunOptions, tokenizer: PreTrainedTokenizerBase, context: int) -> Prepared:
-    """Load, split, join, tokenize and chunk rows that fit on this disk, as notebooks 02 to 05 do.
+def prepare_rows(track: Track, tokenizer: PreTrainedTokenizerBase, context: int | None) -> Prepared:
+    """Make blocks of rows that fit on this disk, and a fingerprint of all tokens.
 
     Args:
-        track: Names the data where the options do not.
-        options: What to load, and how to cut it.
+        track: What to load, and how to cut it.
         tokenizer: The model's.
         context: The longest block that the model takes.
 
-    Returns:
-        Blocks, in the order of the rows.
-
     Raises:
-        ValueError: If the rows hold no text, or too little of it.
-        FileNotFoundError: If a file is not there.
-        ConnectionError: If the Hub fails.
-        OSError: If the disk is full.
+        ValueError: As ``prepare_blocks``.
+        OSError: As ``prepare_blocks``.
     """
-    rows = _load(track, options)
-    texts = join_answers(split_rows(rows, options.held_out), options.text_column)
-    blocks = chunk(tokenize(texts, tokenizer, append_eos=options.append_eos), options.block_size, context=context)
-    fingerprint = _fingerprint(blocks["train"], blocks["test"])
-    facts = describe_blocks(blocks, f"{options.held_out:.3g}")
-    return Prepared(blocks["train"], blocks["test"], facts, fingerprint, len(rows))
+    blocks = prepare_blocks(track, tokenizer, context=context)
+    digest = hashlib.sha256()
+    for part in (blocks["train"], blocks["test"]):
+        for piece in part.with_format("arrow")[:].column("input_ids").chunks:
+            digest.update(piece.flatten().to_numpy().tobytes())
+    held_out = 0.2 if track.test_size is None else track.test_size
+    return Prepared(blocks["train"], blocks["test"], held_out, describe_blocks(blocks, track), digest.hexdigest())
 
 
 def prepare_stream(
     track: Track,
-    options: RunOptions,
+    stream: Stream,
     tokenizer: PreTrainedTokenizerBase,
-    context: int,
+    context: int | None,
     folder: Path,
-    *,
     seed: int,
-    rank: int = 0,
-    processes: int = 1,
 ) -> Prepared:
-    """Make a stream of blocks, and read the rows to test on, which are few.
+    """Make a stream of blocks for this process, and read the rows to test on, which are few.
 
     Args:
-        track: Names the data where the options do not.
-        options: What to read, and how to cut it.
+        track: What to read, and how to cut it.
+        stream: What only a stream needs.
         tokenizer: The model's.
         context: The longest block that the model takes.
         folder: Keeps the blocks to test on, so that a run that goes on need not look for them again.
         seed: Of the order in which rows come.
-        rank: Which of the processes this one is.
-        processes: How many share the stream.
-
-    Returns:
-        A stream to train on, and blocks to test on.
 
     Raises:
         ValueError: If none of the rows is held out, or they hold too little text.
         FileNotFoundError: If a file is not there.
         ConnectionError: If the Hub fails.
     """
-    rows, source, fingerprint = _open_stream(track, options)
-    texts = join_answers(rows, options.text_column)
-    how: dict[str, Any] = {"append_eos": options.append_eos}
-    kept = folder / HELD_OUT
-    train, test = hold_out(texts, options.held_out, 0 if kept.is_file() else options.test_rows)
-    if kept.is_file():
-        test_blocks = read_held_out(folder)
-    else:
+    rows, source = _open(track)
+    share = 0.01 if track.test_size is None else track.test_size
+    kept = (folder / HELD_OUT).is_file()
+    train, test = hold_out(join_answers(rows, track.text_column), share, 0 if kept else stream.test_rows)
+    if not kept:
         if not len(test):
-            raise ValueError(f"none of the rows is held out by --test_size {options.held_out}: raise it")
-        test_blocks = chunk(tokenize(test, tokenizer, **how), options.block_size, context=context)
+            raise ValueError(f"none of the rows is held out by --test_size {share}: raise it")
+        tokens = tokenize(test, tokenizer, append_eos=track.append_eos)
         with write_whole(folder) as unfinished:
-            test_blocks.to_parquet(unfinished / HELD_OUT)
-    stream = BlockStream(
-        tokenize(train, tokenizer, **how),
-        options.block_size,
-        window=options.window,
+            chunk(tokens, track.block_size, context=context).to_parquet(unfinished / HELD_OUT)
+    blocks = BlockStream(
+        tokenize(train, tokenizer, append_eos=track.append_eos),
+        track.block_size,
+        window=stream.window,
         seed=seed,
-        rank=rank,
-        processes=processes,
+        rank=PartialState().process_index,
+        processes=PartialState().num_processes,
     )
+    held_out = read_held_out(folder)
     facts = {
         "data": source,
-        "split": f"{options.held_out:.3g} of the rows held out by a checksum of their text",
-        "block size": f"{options.block_size} tokens",
-        "blocks": f"streamed to train on, {len(test_blocks):,} to test on",
+        "split": f"{share:.3g} of the rows held out by a checksum of their text",
+        "block size": f"{track.block_size} tokens",
+        "blocks": f"streamed to train on, {len(held_out):,} to test on",
     }
-    return Prepared(stream, test_blocks, facts, fingerprint, None)
+    return Prepared(blocks, held_out, share, facts, hashlib.sha256(source.encode()).hexdigest())
 
 
 def read_held_out(folder: Path) -> Dataset:
@@ -143,106 +128,20 @@ def read_held_out(folder: Path) -> Dataset:
     return Dataset(parquet.read_table(folder / HELD_OUT))
 
 
-def find_files(data: list[str]) -> list[str]:
-    """The local files that names and patterns stand for, sorted; none if it is one id of the Hub.
-
-    Raises:
-        FileNotFoundError: If a name or pattern stands for no file.
-    """
-    files = {word: sorted(glob.glob(word)) or ([word] if Path(word).is_file() else []) for word in data}
-    missing = [word for word, found in files.items() if not found]
-    if len(data) == 1 and missing and _is_hub_id(data[0]):
-        return []
-    if missing:
-        names = _(" or ").join(missing)
-        raise FileNotFoundError(f"no file is {names}; the working folder is {Path.cwd()}")
-    return [file for found in files.values() for file in found]
-
-
-def _is_hub_id(word: str) -> bool:
-    """Whether a word that names no local file can be an id on the Hub: ``owner/name`` or ``name``."""
-    return word.count("/") < 2 and not set(word) & set("*?[\\") and not _builder(word)
-
-
-def _builder(file: str) -> str | None:
-    suffixes = [suffix.lower() for suffix in Path(file).suffixes if suffix.lower() != ".gz"]
-    return BUILDERS.get(suffixes[-1]) if suffixes else None
-
-
-def _load(track: Track, options: RunOptions) -> Dataset:
-    """Rows on this disk, with ``info.description`` set."""
-    files = find_files(options.data or [track.data])
-    if files and len(files) > 1:
-        return _load_files(files, options.rows)
-    if files or track.data == HUB_DATA:
-        return load_eli5(track if not files else replace(track, data=files[0]))
-    commit = _commit(track.data, options.data_revision)
-    step = _("loading {name}", name=track.data)
-    with hub_step(step, "What has arrived is kept: run this again"):
-        rows = load_dataset(track.data, split="train", revision=commit)
-    rows = rows.select(range(min(options.rows or len(rows), len(rows))))
-    rows.info.description = f"{track.data}, commit {commit}, the first {len(rows):,} rows"
-    print(_("{rows:,} rows from {source}", rows=len(rows), source=track.data))
-    return rows
-
-
-def _load_files(files: list[str], rows: int | None) -> Dataset:
-    parts = [load_local(file) for file in files]
-    joined = concatenate_datasets(parts)
-    joined = joined.select(range(min(rows or len(joined), len(joined))))
-    joined.info.description = f"{_describe_files(files)}, the first {len(joined):,} rows"
-    print(_("{rows:,} rows from {files} files", rows=len(joined), files=len(files)))
-    return joined
-
-
-def _open_stream(track: Track, options: RunOptions) -> tuple[IterableDataset, str, str]:
-    """Rows as they come, where they come from, and a hash of that."""
-    files = find_files(options.data or [track.data])
+def _open(track: Track) -> tuple[IterableDataset, str]:
+    """Rows as they come, and where they come from."""
+    files = find_files(track.data)
+    rows: Any
     if files:
-        builders = {_builder(file) for file in files}
-        if len(builders) > 1 or None in builders:
-            raise ValueError(
-                f"the files of a stream must be of one type out of {', '.join(BUILDERS)}, each also with .gz"
-            )
+        builders = {find_builder(Path(file)) for file in files}
+        if len(builders) > 1:
+            raise ValueError(f"the files of a stream must be of one type, not {' and '.join(sorted(builders))}")
         rows = load_dataset(
             builders.pop(), data_files=[glob.escape(file) for file in files], split="train", streaming=True
         )
-        source = _describe_files(files)
+        source = describe_files(files)
     else:
-        commit = _commit(track.data, options.data_revision)
-        source = f"{track.data}, commit {commit}"
-        with hub_step(f"opening {track.data}", "Run this again"):
-            rows = load_dataset(track.data, split="train", revision=commit, streaming=True)
-    if options.rows:
-        source, rows = f"{source}, the first {options.rows:,} rows", rows.take(options.rows)
-    return rows, source, hashlib.sha256(source.encode()).hexdigest()
-
-
-def _commit(name: str, revision: str | None) -> str:
-    step = f"asking the Hub for {name}"
-    with hub_step(step, "Check the name, or name a local file"):
-        return str(HfApi().dataset_info(name, revision=revision).sha)
-
-
-def _describe_files(files: list[str]) -> str:
-    """Names of files, and a hash of names, sizes and beginnings: all of them would take long to read."""
-    described = []
-    for file in files:
-        with open(file, "rb") as opened:
-            beginning = hashlib.sha256(opened.read(2**20)).hexdigest()
-        described.append((Path(file).name, Path(file).stat().st_size, beginning))
-    names = described[0][0] if len(files) == 1 else f"{len(files)} files, {described[0][0]} to {described[-1][0]}"
-    return f"{names}, {sum(size for _, size, _ in described):,} bytes, sha256 {_hash(described)}"
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _fingerprint(*parts: Dataset) -> str:
-    """The sha256 of all tokens, in order."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for piece in part.with_format("arrow")[:].column("input_ids").chunks:
-            digest.update(piece.flatten().to_numpy().tobytes())
-    return digest.hexdigest()
+        rows, source = open_hub_data(str(track.data), track.data_revision, streaming=True)
+    if track.rows:
+        source, rows = f"{source}, the first {track.rows:,} rows", rows.take(track.rows)
+    return rows, source

@@ -1,14 +1,18 @@
 """What a run of training says when it cannot go on."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
 from clmkit.hub.client import is_disk_full
 from clmkit.scale.checkpoints import last_whole
 from clmkit.scale.guard import Guard
+
+ROOM = 16 * 2**20  # bytes; a disk that does not take so many more is full
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def one_sentence(guard: Guard) -> Iterator[None]:
         MemoryError: If memory ran out.
         FloatingPointError: If the loss or the weights are no longer finite.
         FileNotFoundError: If the output folder was removed.
-        OSError: If the disk is full, or a checkpoint could not be written.
+        OSError: If the disk is full.
     """
     try:
         yield
@@ -40,9 +44,18 @@ def one_sentence(guard: Guard) -> Iterator[None]:
             ) from error
         if "can't allocate memory" in str(error):  # what PyTorch raises on a CPU is a bare RuntimeError
             raise MemoryError(_out_of_memory(guard)) from error
-        if guard.saving or is_disk_full(error):
+        # Of a full disk, torch and safetensors raise errors of their own, which have no errno.
+        if is_disk_full(error) or (guard.saving and _is_full(guard.output_dir)):
             raise OSError(_not_written(guard, error)) from error
         raise
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            return file.write(bytes(ROOM)) < ROOM
+    except OSError as error:
+        return is_disk_full(error)
 
 
 def _out_of_memory(guard: Guard) -> str:

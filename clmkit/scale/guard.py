@@ -1,4 +1,4 @@
-"""Watch over a run of training: what is saved is whole and good, and what stops the run is said in one sentence."""
+"""Watch over a run of training: what is saved is whole and good, and SIGTERM stops it with its place saved."""
 
 import json
 import math
@@ -22,15 +22,19 @@ TERMINATED = 128 + signal.SIGTERM  # the status of a process that SIGTERM ended,
 STREAM_STATE = "stream_{rank}.json"
 
 
+class Interrupted(Exception):
+    """SIGTERM came while an evaluation was under way."""
+
+
 class Guard(TrainerCallback):
     """Marks checkpoints that are whole, stops at SIGTERM, and refuses to go on without a folder or with a loss of NaN.
 
     Attributes:
-        saving: The checkpoint that is being written; ``None`` at other times.
+        saving: The checkpoint that is to be written next, once it is known; ``None`` at other times.
         stopped: Whether the run stopped early, at SIGTERM.
     """
 
-    def __init__(self, output_dir: str | Path, keep: int | None, stream: BlockStream | None = None) -> None:
+    def __init__(self, output_dir: Path, keep: int | None, stream: BlockStream | None = None) -> None:
         """Make a guard for one run.
 
         Args:
@@ -38,7 +42,7 @@ class Guard(TrainerCallback):
             keep: How many of them to keep; ``None`` keeps all.
             stream: What is trained on, if it is a stream; its place is saved with every checkpoint.
         """
-        self.output_dir, self.keep, self.stream = Path(output_dir), keep, stream
+        self.output_dir, self.keep, self.stream = output_dir, keep, stream
         self.saving: Path | None = None
         self.stopped = False
         self._asked = self._training = False
@@ -60,9 +64,10 @@ class Guard(TrainerCallback):
         if not self._training:
             raise SystemExit(TERMINATED)
 
-    def interrupted(self) -> bool:
-        """Whether SIGTERM came to any process; all must ask at the same point."""
-        return in_any_process(self._asked)
+    def check_interrupted(self) -> None:
+        """Raise ``Interrupted`` if SIGTERM came to any process; all must ask at the same point."""
+        if in_any_process(self._asked):
+            raise Interrupted
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
@@ -80,7 +85,7 @@ class Guard(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Stop with a checkpoint if SIGTERM came; look at what is to be saved."""
-        if self.interrupted():
+        if in_any_process(self._asked):
             self.stopped = control.should_save = control.should_training_stop = True
             control.should_evaluate = False
         self._prepare_to_save(state, control, objects["model"])
@@ -126,7 +131,8 @@ class Guard(TrainerCallback):
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             mark_whole(checkpoint)
-            remove_older(checkpoint, self.keep)
+            best = state.best_global_step if args.load_best_model_at_end else None
+            remove_older(checkpoint, self.keep, best)
         self.saving = None
 
     def _check_folder(self) -> None:

@@ -37,7 +37,7 @@ def prepare_launch() -> int:
 
 
 def _choose(gpus: int) -> tuple[int, str]:
-    """How many processes, and what to say of it."""
+    """How many processes, and the sentence that says so."""
     if gpus == 1:
         return 1, _("1 process: there is one GPU")
     if not hasattr(os, "fork"):

@@ -1,6 +1,7 @@
 """Say what a run will do before it does it."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from clmkit.chunking import collate_blocks
 from clmkit.messages import _
 from clmkit.scale.data import Prepared
 from clmkit.scale.record import device_name
-from clmkit.scale.streams import BlockStream
 from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
 from clmkit.training.model_card import base_model
@@ -19,76 +19,69 @@ from clmkit.training.model_card import base_model
 PROBE_STEPS = 2
 
 
-def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, held_out: float, done: int) -> None:
+def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int) -> None:
     """Print rows, blocks, steps, tokens, and about how long it will take.
 
     Args:
         track: What is trained, and on what.
         prepared: The blocks.
         trainer: Ready to train.
-        held_out: The share of rows to test on.
         done: How many steps an earlier call has done.
     """
     args = trainer.args
     model: Any = trainer.model
     epochs, per_epoch, *_others, steps = trainer.set_initial_training_values(args, trainer.get_train_dataloader())
     blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    size = len(prepared.test[0]["input_ids"])
     name = Path(track.model).name if Path(track.model).is_dir() else base_model(track)
     print(_("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
     print(_("Data:   {source}", source=prepared.facts["data"]))
-    _print_amounts(prepared, held_out, size, steps, per_epoch)
+    _print_amounts(prepared, track.block_size, steps, per_epoch)
+    factors = f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}"
     print(
         _(
             "Step:   {blocks:,} blocks: processes x blocks each x steps accumulated = {product}",
             blocks=blocks,
-            product=f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}",
+            product=factors,
         )
     )
-    print(_("Tokens: {tokens:,}", tokens=steps * blocks * size))
-    print(_expected_time(trainer, prepared, steps - done, blocks // args.world_size, epochs))
+    print(_("Tokens: {tokens:,}", tokens=steps * blocks * track.block_size))
+    where = device_name(args.device)
+    if trainer.is_fsdp_enabled:  # before it is sharded, the model may not fit
+        print(_("Time:   not known before it begins, on {where}", where=where))
+        return
+    per_block = _seconds_per_block(trainer, prepared)
+    evaluations = epochs if args.eval_strategy == "epoch" else 0
+    # No backward pass: a third of the work.
+    tested = (evaluations + 1) * len(prepared.test) / args.world_size / 3
+    seconds = per_block * ((steps - done) * blocks // args.world_size + tested)
+    print(
+        _(
+            "Time:   about {time}, at {speed:,.0f} tokens/s a process in a probe, on {where}",
+            time=timedelta(seconds=round(seconds)),
+            speed=track.block_size / per_block,
+            where=where,
+        )
+    )
 
 
-def _print_amounts(prepared: Prepared, held_out: float, size: int, steps: int, per_epoch: int) -> None:
-    test = len(prepared.test)
-    if isinstance(prepared.train, BlockStream):
-        print(_("Rows:   streamed; {held_out:.3g} of them held out by a checksum", held_out=held_out))
+def _print_amounts(prepared: Prepared, size: int, steps: int, per_epoch: int) -> None:
+    test, share = len(prepared.test), prepared.held_out
+    if prepared.stream:
+        print(_("Rows:   streamed; {held_out:.3g} of them held out by a checksum", held_out=share))
         print(_("Blocks: streamed to train on, {test:,} to test on, {size} tokens each", test=test, size=size))
         print(_("Steps:  {steps:,}", steps=steps))
         return
-    print(
-        _(
-            "Rows:   {rows:,}; {held_out:.3g} of them held out before packing, seed {seed}",
-            rows=prepared.rows,
-            held_out=held_out,
-            seed=SPLIT_SEED,
-        )
-    )
+    print(_("Rows:   {held_out:.3g} of them held out before packing, seed {seed}", held_out=share, seed=SPLIT_SEED))
+    train: Any = prepared.train
     print(
         _(
             "Blocks: {train:,} to train on, {test:,} to test on, {size} tokens each",
-            train=len(prepared.train),
+            train=len(train),
             test=test,
             size=size,
         )
     )
     print(_("Steps:  {steps:,}, {per_epoch:,} an epoch", steps=steps, per_epoch=per_epoch))
-
-
-def _expected_time(trainer: Trainer, prepared: Prepared, steps: int, blocks: int, epochs: int) -> str:
-    where = device_name(trainer.args.device)
-    if trainer.is_fsdp_enabled:  # before it is sharded, the model may not fit
-        return _("Time:   not known before it begins, on {where}", where=where)
-    seconds = _seconds_per_block(trainer, prepared)
-    evaluations = epochs if trainer.args.eval_strategy == "epoch" else 0
-    # No backward pass: a third of the work.
-    tested = (evaluations + 1) * len(prepared.test) / trainer.args.world_size / 3
-    return _(
-        "Time:   about {time}, at {speed:,.0f} tokens/s a process in a probe, on {where}",
-        time=_duration(seconds * (steps * blocks + tested)),
-        speed=len(prepared.test[0]["input_ids"]) / seconds,
-        where=where,
-    )
 
 
 def _seconds_per_block(trainer: Trainer, prepared: Prepared) -> float:
@@ -112,14 +105,7 @@ def _seconds_per_block(trainer: Trainer, prepared: Prepared) -> float:
 
 
 def _now(kind: str) -> float:
-    if kind == "cuda":
-        torch.cuda.synchronize()
+    """The time when all that was asked of a GPU is done."""
+    if kind != "cpu":
+        torch.accelerator.synchronize()
     return time.perf_counter()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return _("{seconds:.0f} s", seconds=seconds)
-    if seconds < 5400:
-        return _("{minutes:.0f} minutes", minutes=seconds / 60)
-    return _("{hours:.1f} hours", hours=seconds / 3600)

@@ -1,21 +1,17 @@
-"""What the processes of one run share: an order of the blocks, a score, and the decision to stop."""
+"""What the processes of one run share: an order of the blocks, a voice, and the decision to stop."""
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
-from itertools import chain, zip_longest
-from typing import Any
 
 import datasets
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
-from accelerate.utils import gather_object
 from transformers.utils import logging
 
-from clmkit.evaluation import Score, batch_loss, evaluation_mode, sum_losses
 from clmkit.tracks import has_gpu
 
 
@@ -54,47 +50,6 @@ class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):
         return {"input_ids": ids, "labels": [-100] * len(ids)}
 
 
-class Interrupted(Exception):
-    """An evaluation was given up."""
-
-
-def score_together(
-    model: Any, blocks: datasets.Dataset, batch_size: int = 16, interrupted: Callable[[], bool] = lambda: False
-) -> Score:
-    """``evaluation.score``, with the batches dealt out to all processes; the sum is the same to the last digit.
-
-    Args:
-        model: The model, which every process holds, whole or its part of it.
-        blocks: Rows of ``input_ids`` of equal length.
-        batch_size: Blocks in one forward pass.
-        interrupted: Is asked before every batch whether to give up; its answer must be the same in all processes.
-
-    Returns:
-        The summed loss and the number of predicted tokens of all blocks.
-
-    Raises:
-        Interrupted: If it was.
-        ValueError: As ``evaluation.score``.
-    """
-    state = PartialState()
-    batches = -(-len(blocks) // batch_size)
-    mine: list[tuple[float, int]] = []
-    with evaluation_mode(model):
-        for start in range(0, batches, state.num_processes):
-            if interrupted():
-                raise Interrupted
-            number = start + state.process_index
-            # Where the model is sharded, every process has to take part in every round.
-            first = min(number, batches - 1) * batch_size
-            rows = blocks[first : first + batch_size]
-            pair = batch_loss(model, rows)
-            if number < batches:
-                mine.append(pair)
-    shares = gather_object([mine]) if state.num_processes > 1 else [mine]
-    dealt = chain.from_iterable(zip_longest(*shares))
-    return sum_losses(pair for pair in dealt if pair is not None)
-
-
 def join_processes(*, cpu: bool = False, backend: str | None = None, timeout: float = 1800) -> PartialState:
     """Meet the other processes that the launcher started, if it did.
 
@@ -121,13 +76,13 @@ def one_voice() -> Iterator[bool]:
     """Let only the first process of a run print, warn and draw bars; and no one a bar for each file of weights.
 
     Yields:
-        Whether this is the first process.
+        Whether this is the first process, which the launcher says.
     """
+    first = os.environ.get("RANK", "0") == "0"
     with contextlib.ExitStack() as undo:
         if logging.is_progress_bar_enabled():
             logging.disable_progress_bar()
             undo.callback(logging.enable_progress_bar)
-        first = bool(PartialState().is_main_process)
         if not first:
             if not datasets.are_progress_bars_disabled():
                 datasets.disable_progress_bars()

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from clmkit.evaluation import LossHistory, Score
+from clmkit.evaluation import Score
 from clmkit.saving import write_whole
 from clmkit.scale.data import Prepared
-from clmkit.scale.options import RunOptions
+from clmkit.scale.streams import Stream
 from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
 from clmkit.training.model_card import base_model
@@ -32,46 +32,46 @@ DECISIVE: tuple[str, ...] = (
 )
 DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
 DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
+DECISIVE += ("load_best_model_at_end",)
 
 
-def describe_run(
-    options: RunOptions, track: Track, prepared: Prepared, args: TrainingArguments, device: str
-) -> dict[str, Any]:
+def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments) -> dict[str, Any]:
     """What is known of a run before it begins, as ``run.json`` has it.
 
     Args:
-        options: What the run was told.
-        track: What it chose.
+        track: What is trained, and on what.
+        stream: What only a stream needs.
         prepared: The blocks.
         args: The arguments of training.
-        device: What computes.
 
     Returns:
         Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
     """
-    values = args.to_dict()  # tokens of the Hub are masked in it
-    step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    stream = {name: getattr(options, name) for name in ("window", "append_eos", "held_out", "test_rows")}
+    values = {name: _plain(value) for name, value in args.to_dict().items()}  # tokens of the Hub are masked in it
+    decisive = {
+        "model": base_model(track),
+        "data_fingerprint": prepared.fingerprint,
+        "block_size": track.block_size,
+        "blocks_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+        **{name: values.get(name) for name in DECISIVE},
+    }
+    if stream:
+        decisive |= {**asdict(stream), "held_out": prepared.held_out, "processes": args.world_size}
+        decisive |= {"text_column": track.text_column, "append_eos": track.append_eos}
     return {
         "status": "training",
-        "decisive": {
-            "model": base_model(track),
-            "data_fingerprint": prepared.fingerprint,
-            "block_size": options.block_size,
-            "blocks_per_step": step,
-            **{name: _plain(values.get(name)) for name in DECISIVE},
-            **({**stream, "processes": args.world_size} if prepared.rows is None else {}),
-        },
+        "decisive": decisive,
+        "track": asdict(track),
+        "stream": asdict(stream) if stream else None,
         "data": {"source": prepared.facts["data"], "fingerprint": prepared.fingerprint, **prepared.facts},
         "seeds": {
-            "split": None if prepared.rows is None else SPLIT_SEED,
+            "split": None if stream else SPLIT_SEED,
             "training": args.seed,
             "order": args.seed if args.data_seed is None else args.data_seed,
         },
-        "options": {**asdict(options), "track": track.name if track.name != "own" else None},
-        "arguments": {name: _plain(value) for name, value in values.items() if name != "output_dir"},
+        "arguments": {name: value for name, value in values.items() if name != "output_dir"},
         "processes": args.world_size,
-        "device": device,
+        "device": device_name(args.device),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in LIBRARIES}},
     }
@@ -82,16 +82,22 @@ def describe_score(score: Score) -> dict[str, float]:
     return {"perplexity": score.perplexity, **score._asdict()}
 
 
-def describe_history(history: LossHistory) -> dict[str, list[tuple[int, float]]]:
-    """The losses as ``run.json`` has them."""
-    return history._asdict()
+def read_score(values: Mapping[str, float]) -> Score:
+    """The score that ``describe_score`` described."""
+    return Score(values["summed_loss"], int(values["tokens"]))
+
+
+def read_track(record: Mapping[str, Any]) -> Track:
+    """The track that a run worked on."""
+    data = record["track"]["data"]
+    return Track(**{**record["track"], "data": tuple(data) if isinstance(data, list) else data})
 
 
 def read_record(folder: str | Path) -> dict[str, Any] | None:
     """The JSON of the run that a folder holds; ``None`` if it holds none.
 
     Raises:
-        ValueError: If the file is no JSON.
+        ValueError: If the file is no JSON, or of an earlier version of clmkit.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
@@ -100,6 +106,8 @@ def read_record(folder: str | Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
+    if "track" not in record:
+        raise ValueError(f"{path} is of an earlier version of clmkit: choose another --output_dir, and train again")
     return record
 
 

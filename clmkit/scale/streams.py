@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
@@ -12,8 +13,28 @@ from datasets import Dataset, IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import get_worker_info
 
+from clmkit.tracks import check_whole_number
+
 HASH_RANGE = 2**32
 BEGINNING: dict[str, Any] = {"epoch": 0, "window": 0, "rows": None, "carry": [], "blocks": 0}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """What only a job that reads its data while it trains needs.
+
+    Attributes:
+        window: Rows that are shuffled at a time, and held in memory.
+        test_rows: How many rows to test on at most.
+    """
+
+    window: int = 10_000
+    test_rows: int = 500
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError unless both are whole numbers of 1 or more."""
+        check_whole_number("window", self.window)
+        check_whole_number("test_rows", self.test_rows)
 
 
 def is_held_out(text: str, share: float) -> bool:
@@ -41,13 +62,13 @@ def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableD
         The stream of the other texts, and the rows to test on, of which there may be none.
     """
 
-    def select(batch: list[str], held_out: bool) -> list[bool]:
-        return [is_held_out(text, share) is held_out for text in batch]
+    def select(held_out: bool) -> IterableDataset:
+        def keep(batch: list[str]) -> list[bool]:
+            return [is_held_out(text, share) is held_out for text in batch]
 
-    how: dict[str, Any] = {"batched": True, "input_columns": "text"}
-    rest = texts.filter(select, fn_kwargs={"held_out": False}, **how)
-    test = texts.filter(select, fn_kwargs={"held_out": True}, **how).take(rows)
-    return rest, Dataset.from_dict({"text": [row["text"] for row in test]})
+        return texts.filter(keep, batched=True, input_columns="text")
+
+    return select(False), Dataset.from_dict({"text": [row["text"] for row in select(True).take(rows)]})
 
 
 class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):

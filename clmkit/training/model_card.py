@@ -12,7 +12,7 @@ from clmkit.evaluation import LossHistory, Score
 from clmkit.hub.download import cached_folder
 from clmkit.saving import write_whole
 from clmkit.texts import SPLIT_SEED
-from clmkit.tracks import BUNDLED, HUB_DATA, SAMPLE, Track
+from clmkit.tracks import HUB_DATA, SAMPLE, TINY_MODEL, Track
 from clmkit.training.tuned_models import Framework
 from clmkit.widgets.plots import save_losses
 
@@ -68,7 +68,7 @@ def write_card(
     folder = Path(folder)
     facts = {
         "base model": base_model(track),
-        **(describe_blocks(blocks) if isinstance(blocks, DatasetDict) else blocks),
+        **(describe_blocks(blocks, track) if isinstance(blocks, DatasetDict) else blocks),
         **hyperparameters,
         **({"perplexity before": _describe_score(before)} if before else {}),
         "perplexity after": _describe_score(after),
@@ -85,16 +85,17 @@ def write_card(
     return card
 
 
-def describe_blocks(blocks: DatasetDict, held_out: str = "a fifth") -> dict[str, str]:
+def describe_blocks(blocks: DatasetDict, track: Track) -> dict[str, str]:
     """What a card says of the data.
 
     Args:
         blocks: ``"train"`` and ``"test"`` blocks.
-        held_out: The share of the rows to test on.
+        track: What they were made from.
 
     Returns:
         Values by name.
     """
+    held_out = "a fifth" if track.test_size is None else f"{track.test_size:.3g}"
     return {
         "data": blocks["train"].info.description,
         "split": f"{held_out} of the rows held out before packing, seed {SPLIT_SEED}",
@@ -129,7 +130,7 @@ def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
 
 def base_model(track: Track) -> str:
     """What a model was tuned from, in words, with its commit where it came from the Hub."""
-    if Path(track.model).is_dir() and not Path(track.model).samefile(BUNDLED / "tiny_gpt2"):
+    if Path(track.model).is_dir() and not Path(track.model).samefile(TINY_MODEL):
         return f"the model in the folder {Path(track.model).name}"
     if Path(track.model).is_dir():
         return f"the tiny GPT-2 that is bundled with {_clmkit()}"

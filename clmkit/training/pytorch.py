@@ -186,6 +186,8 @@ def build_trainer(
         ValueError: If the blocks are longer than the model's context.
     """
     check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
+    if arguments.get("fp16"):
+        arguments.setdefault("bf16", False)  # what a GPU that has both would take
     of_track = {"output_dir": track.output_dir, "num_train_epochs": track.epochs, "learning_rate": track.learning_rate}
     args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))

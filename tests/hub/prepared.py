@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 BEFORE = "numpy pandas pyarrow.parquet pyarrow.dataset pyarrow.compute pyarrow.csv pyarrow.json aiohttp requests"
-BEFORE += " httpx httpx2 httpcore2 truststore unittest.mock xml.etree.ElementTree yaml dill multiprocess xxhash filelock"
-BEFORE += " packaging.version jinja2 tokenizers safetensors.numpy"
+BEFORE += " httpx httpx2 httpcore2 truststore unittest.mock xml.etree.ElementTree yaml dill multiprocess xxhash"
+BEFORE += " filelock packaging.version jinja2 tokenizers safetensors.numpy"
 # What reads the environment when it is imported, or starts threads, which no fork survives.
 NEVER = (
     "huggingface_hub",

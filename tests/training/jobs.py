@@ -14,9 +14,10 @@ from accelerate.utils import DistributedType
 from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM
 
-from clmkit.scale import processes, run
+from clmkit import evaluation
+from clmkit.scale import run
 from clmkit.scale.command import run_command
-from clmkit.scale.processes import join_processes, one_voice, score_together
+from clmkit.scale.processes import join_processes, one_voice
 from clmkit.scale.streams import BlockStream
 
 resource = pytest.importorskip("resource", reason="Windows does not limit a process")
@@ -65,7 +66,7 @@ def score(model: str, blocks: list[list[int]], batch_size: int, notes: Path) -> 
     """Score blocks together, and note the result of each process."""
     join_processes()
     with one_voice():
-        result = score_together(
+        result = evaluation.score(
             AutoModelForCausalLM.from_pretrained(model), Dataset.from_dict({"input_ids": blocks}), batch_size
         )
     notes.with_name(f"{notes.name}-{os.environ.get('RANK', '0')}").write_text(json.dumps(result))
@@ -143,6 +144,25 @@ def at_step(words: list[str], step: int, what: str) -> int:
     return run_command("train", words)
 
 
+def break_evaluation(words: list[str], step: int) -> int:
+    """Train, and let the evaluation after a step fail, which comes before what that step saves."""
+    batch_loss, trained = evaluation.batch_loss, run.SharedTrainer.training_step
+
+    def training(self: Any, *arguments: Any, **options: Any) -> Any:
+        if self.state.global_step == step:
+            evaluation.batch_loss = broken
+        return trained(self, *arguments, **options)
+
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("a fault of our own")
+
+    run.SharedTrainer.training_step = training
+    try:
+        return run_command("train", words)
+    finally:
+        evaluation.batch_loss = batch_loss
+
+
 def fill_the_disk(words: list[str], step: int) -> int:
     """Train, and from a step on let no file grow large: writing fails in the middle, as on a full disk."""
     original = run.SharedTrainer.training_step
@@ -177,7 +197,7 @@ def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
 
 def slow_evaluation(words: list[str], told: Any) -> int:
     """Train, take long for each batch of an evaluation, and tell when the first one has begun."""
-    evaluate, batch_loss = run.SharedTrainer.evaluate, processes.batch_loss
+    evaluate, batch_loss = run.SharedTrainer.evaluate, evaluation.batch_loss
 
     def telling(self: Any, *arguments: Any, **options: Any) -> Any:
         told.value = 1
@@ -187,5 +207,5 @@ def slow_evaluation(words: list[str], told: Any) -> int:
         time.sleep(0.2 * told.value)
         return batch_loss(*arguments)
 
-    run.SharedTrainer.evaluate, processes.batch_loss = telling, slow
+    run.SharedTrainer.evaluate, evaluation.batch_loss = telling, slow
     return run_command("train", words)

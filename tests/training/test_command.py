@@ -1,29 +1,35 @@
 """The command line of training: what it takes, what it says, what it leaves."""
 
 import dataclasses
+import inspect
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
 
 from clmkit.chunking import chunk
 from clmkit.evaluation import score
 from clmkit.files import load_local
+from clmkit.scale import plan
 from clmkit.scale import run as run_module
 from clmkit.scale.command import FIRST, FIRST_OF_TRAINER, parse_training, run_command
-from clmkit.scale.data import find_files
-from clmkit.scale.options import RunOptions, choose_run
-from clmkit.scale.run import evaluate, generate, train
+from clmkit.scale.processes import join_processes
+from clmkit.scale.record import read_track
+from clmkit.scale.results import evaluate, generate
+from clmkit.scale.run import train
+from clmkit.scale.streams import Stream
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
-from clmkit.tracks import Track
+from clmkit.tracks import choose_track
 from clmkit.training.pytorch import build_trainer
 from tests.training.launch import record, same_weights
 
@@ -36,21 +42,28 @@ def test_options_come_from_a_file_and_words_win_over_it(tmp_path: Path) -> None:
         "rows: 40\nlearning_rate: 2e-3\ndata: [a.jsonl, b.jsonl]\nlr_scheduler_kwargs: {num_cycles: 2}\nbf16: false\n"
     )
     (tmp_path / "run.yaml").write_text(text + "seed: null\n")
-    options, arguments = parse_training([str(tmp_path / "run.yaml"), "--rows", "7", "--streaming", "--max_steps", "5"])
-    assert (options.rows, options.data, options.streaming) == (7, ["a.jsonl", "b.jsonl"], True)
-    assert arguments == {
+    words = parse_training(
+        [str(tmp_path / "run.yaml"), "--rows", "7", "--streaming", "--window", "9", "--max_steps", "5"]
+    )
+    assert words.track == {"rows": 7, "data": ["a.jsonl", "b.jsonl"]}
+    assert words.stream == Stream(window=9, test_rows=500)
+    assert words.arguments == {
         "learning_rate": 2e-3,
         "max_steps": 5,
         "lr_scheduler_kwargs": '{"num_cycles": 2}',
         "bf16": False,
     }
     (tmp_path / "run.json").write_text(json.dumps({"block_size": 64, "append_eos": True}))
-    options, arguments = parse_training([str(tmp_path / "run.json")])
-    assert (options.block_size, options.append_eos, arguments) == (64, True, {})
+    assert parse_training([str(tmp_path / "run.json")]) == ({"block_size": 64, "append_eos": True}, None, {})
 
 
 def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
-    assert parse_training([]) == (RunOptions(), {})
+    assert parse_training([]) == ({}, None, {})
+    assert parse_training(["--track", "quick", "--use_cache", "false", "--block-size", "7"]) == (
+        {"name": "quick", "block_size": 7},
+        None,
+        {"use_cache": False},
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +94,8 @@ def test_the_help_lists_every_option_and_first_the_ten_that_matter(capsys: pytes
     names = re.findall(r"^  --(\w+)", capsys.readouterr().out, re.MULTILINE)
     assert names[:10] == [*FIRST, *FIRST_OF_TRAINER]
     fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
-    assert fields | {field.name for field in dataclasses.fields(RunOptions)} <= set(names)
+    given = {"track", "streaming", *inspect.signature(choose_track).parameters, *Stream.__annotations__}
+    assert fields | given - {"name", "epochs"} <= set(names)
 
 
 def test_the_other_commands_stay_light() -> None:
@@ -102,7 +116,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     out = tmp_path / "out"
     assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token="hf_secret")) == 0
     printed = capsys.readouterr().out
-    for line in ("Rows:   60; 0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
+    for line in ("the first 60 rows", "Rows:   0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
     assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
     assert printed.index("Time:") < printed.index("'loss'")
@@ -173,9 +187,12 @@ def test_data_that_has_changed_is_not_evaluated_on(
     [
         (["evaluate", "nowhere"], "evaluate: 'nowhere' holds no run"),
         (["generate", "nowhere", "--prompt", "a"], "generate: there is no model in 'nowhere'"),
-        (["train", "--data", "nowhere.jsonl"], "train: no file is nowhere.jsonl; the working folder is"),
+        (["train", "--data", "nowhere.jsonl"], "train: data file 'nowhere.jsonl' is not there; the working folder is"),
         (["train", "--block_size", "0"], "train: block_size must be a whole number of 1 or more, not 0"),
         (["train", "--rows", "0"], "train: rows must be a whole number of 1 or more, not 0"),
+        (["train", "--streaming", "--window", "0"], "train: window must be a whole number of 1 or more, not 0"),
+        (["train", "--resume_from_checkpoint", "a"], "train: a run goes on from its last whole checkpoint by itself"),
+        (["train", "--dataloader_persistent_workers"], "train: workers that persist would keep the order of the first"),
         (["train", "nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
         (["train", "--track", "quick", "--streaming"], "train: nobody knows how long a stream is"),
     ],
@@ -194,10 +211,10 @@ def test_it_trains_the_model_that_the_notebooks_calls_train(
 ) -> None:
     # With dropout they part at the first evaluation, for which the Trainer's own data loader draws a random number.
     how: dict[str, Any] = {"num_train_epochs": 2, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
-    options = RunOptions(data=[str(documents)], model=str(steady_model), block_size=16)
-    train(options, **how, output_dir=str(tmp_path / "command"))
+    own = choose_track(data=documents, model=steady_model, block_size=16)
+    train(own, **how, output_dir=str(tmp_path / "command"))
     blocks = chunk(tokenize(join_answers(split_rows(load_local(documents))), tokenizer), 16)
-    track = Track("own", str(documents), str(steady_model), None, 2, 1e-2, "", str(tmp_path / "notebook"))
+    track = replace(own, epochs=2, learning_rate=1e-2, output_dir=str(tmp_path / "notebook"))
     model = AutoModelForCausalLM.from_pretrained(steady_model)
     trainer = build_trainer(track, model, blocks, tokenizer, **how)
     trainer.train()
@@ -211,23 +228,12 @@ def test_it_trains_the_model_that_the_notebooks_calls_train(
 def test_the_probe_leaves_no_trace(
     noisy_model: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = RunOptions(data=[str(documents)], model=str(noisy_model), block_size=16)
+    track = choose_track(data=documents, model=noisy_model, block_size=16)
     how: dict[str, Any] = {"max_steps": 4, "learning_rate": 1e-2, "use_cpu": True, "disable_tqdm": True}
-    train(options, **how, output_dir=str(tmp_path / "probed"))
+    train(track, **how, output_dir=str(tmp_path / "probed"))
     monkeypatch.setattr(run_module, "print_plan", lambda *arguments, **named: None)
-    train(options, **how, output_dir=str(tmp_path / "plain"))
+    train(track, **how, output_dir=str(tmp_path / "plain"))
     assert same_weights(tmp_path / "probed", tmp_path / "plain")
-
-
-def test_files_and_patterns_are_found_and_what_is_no_file_is_an_id_of_the_hub(shards: Path) -> None:
-    assert find_files([str(shards / "*.jsonl")]) == [str(shards / f"{number}.jsonl") for number in range(4)]
-    assert find_files([str(shards / "1.jsonl"), str(shards / "0.jsonl")])[0].endswith("1.jsonl")
-    assert find_files(["owner/name"]) == []
-    for missing in ("owner/name.csv", "a/b/c", "owner/*"):
-        with pytest.raises(FileNotFoundError, match="no file is"):
-            find_files([missing])
-    with pytest.raises(FileNotFoundError, match="no file is owner/name"):
-        find_files([str(shards / "0.jsonl"), "owner/name"])
 
 
 def test_several_files_are_one_data_set(words_of: Words, shards: Path, tmp_path: Path) -> None:
@@ -235,10 +241,38 @@ def test_several_files_are_one_data_set(words_of: Words, shards: Path, tmp_path:
     assert record(tmp_path / "out")["data"]["source"].startswith("2 files, 0.jsonl to 1.jsonl, ")
 
 
-def test_a_model_of_ones_own_takes_the_guides_learning_rate_and_epochs(capsys: pytest.CaptureFixture[str]) -> None:
-    track = choose_run(RunOptions(data=["a.jsonl"], model="mine"))
-    assert (track.epochs, track.learning_rate, track.data, track.model) == (3, 2e-5, "a.jsonl", "mine")
-    track = choose_run(RunOptions(track="quick", model="mine", rows=9))
-    assert (track.epochs, track.learning_rate, track.rows) == (3, 2e-5, 9)
-    assert capsys.readouterr().out == ""
-    assert choose_run(RunOptions(track="quick", data=["a.jsonl"])).learning_rate == 3e-3
+def test_a_record_of_an_earlier_version_is_not_read(
+    words_of: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text('{"status": "finished", "options": {"rows": 100}}')
+    for words in (["evaluate", str(tmp_path)], ["train", *words_of(output_dir=tmp_path)]):
+        assert run_command(words[0], words[1:]) == 1
+        assert "run.json is of an earlier version of clmkit: choose another --output_dir" in capsys.readouterr().err
+
+
+def test_the_json_of_a_run_holds_the_track(words_of: Words, shards: Path, tmp_path: Path) -> None:
+    data = [str(shards / "0.jsonl"), str(shards / "1.jsonl")]
+    words = words_of(max_steps=2, test_size=0.25, append_eos=True)
+    words[words.index("--data") + 1 : words.index("--data") + 2] = data
+    assert run_command("train", words) == 0
+    track = read_track(record(tmp_path / "out"))
+    assert (track.data, track.test_size, track.append_eos, track.block_size) == (tuple(data), 0.25, True, 16)
+    assert record(tmp_path / "out")["stream"] is None
+
+
+@pytest.mark.parametrize(("arguments", "seed"), [({}, 42), ({"seed": 7}, 7), ({"seed": 7, "data_seed": 0}, 0)])
+def test_the_order_of_a_stream_is_that_of_data_seed_even_if_it_is_0(
+    shards: Path, steady_model: Path, tmp_path: Path, arguments: dict[str, int], seed: int
+) -> None:
+    track = choose_track(data=shards / "*.jsonl", model=steady_model, block_size=16, test_size=0.1)
+    join_processes()
+    _tokenizer, prepared = run_module._prepare(track, Stream(), tmp_path, arguments)
+    assert prepared.stream.seed == seed
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("cpu", 0), ("cuda", 1), ("mps", 1)])
+def test_the_probe_waits_for_a_gpu_of_any_kind(monkeypatch: pytest.MonkeyPatch, kind: str, waits: int) -> None:
+    waited: list[None] = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda: waited.append(None))
+    plan._now(kind)
+    assert len(waited) == waits

@@ -55,9 +55,9 @@ def test_accelerate_reads_them(name: str, kind: str, machines: int) -> None:
 def test_every_file_is_tested_and_the_example_of_options_is_read() -> None:
     names = {path.name for path in CONFIGS.iterdir()}
     assert names == {"several_gpus.yaml", "several_machines.yaml", "fsdp.yaml", "train.yaml"}
-    options, arguments = parse_training([str(CONFIGS / "train.yaml")])
-    assert options.track == "full"
-    assert arguments["save_strategy"] == "steps"
+    words = parse_training([str(CONFIGS / "train.yaml")])
+    assert words.track == {"name": "full", "rows": 5000, "append_eos": True}
+    assert words.arguments["save_strategy"] == "steps"
 
 
 def test_one_machine_with_several_processes(words_of: Words, tmp_path: Path) -> None:

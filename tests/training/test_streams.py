@@ -12,11 +12,11 @@ from datasets import Dataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.scale.options import RunOptions
 from clmkit.scale.run import train
-from clmkit.scale.streams import BlockStream, hold_out, is_held_out
+from clmkit.scale.streams import BlockStream, Stream, hold_out, is_held_out
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
+from clmkit.tracks import choose_track
 from tests.training import jobs
 from tests.training.launch import run
 
@@ -128,9 +128,9 @@ def test_too_little_text_is_an_error_and_not_an_endless_loop(
 
 
 def test_a_stream_wants_to_know_how_many_steps(shards: Path, steady_model: Path, tmp_path: Path) -> None:
-    options = RunOptions(data=[str(shards / "*.jsonl")], model=str(steady_model), streaming=True, block_size=16)
+    track = choose_track(data=shards / "*.jsonl", model=steady_model, block_size=16)
     with pytest.raises(ValueError, match="how long a stream is: say how many steps to train by --max_steps"):
-        train(options, output_dir=str(tmp_path / "out"))
+        train(track, stream=Stream(), output_dir=str(tmp_path / "out"))
 
 
 def test_memory_does_not_grow_with_what_was_read(tmp_path: Path) -> None:

@@ -86,17 +86,20 @@ def make_checkpoint(folder: Path) -> Path:
 
 def test_what_is_missing_from_a_checkpoint_is_found(tmp_path: Path) -> None:
     whole = make_checkpoint(tmp_path / "checkpoint-5")
-    assert missing_from(whole) == ""
+    assert missing_from(whole) == []
     cut = make_checkpoint(tmp_path / "checkpoint-6")
     os.truncate(cut / "optimizer.pt", 10)
-    assert missing_from(cut) == "optimizer.pt not there in full"
+    assert missing_from(cut) == ["optimizer.pt"]
     gone = make_checkpoint(tmp_path / "checkpoint-7")
     (gone / "model.safetensors").unlink()
-    assert missing_from(gone) == "model.safetensors not there in full"
+    assert missing_from(gone) == ["model.safetensors"]
     unmarked = make_checkpoint(tmp_path / "checkpoint-10")
     (unmarked / MARK).unlink()
-    assert missing_from(unmarked) == f"it has no {MARK}, which is written last"
-    assert [step_of(folder) for folder in checkpoints(tmp_path)] == [10, 7, 6, 5]
+    assert missing_from(unmarked) == [MARK]
+    emptied = make_checkpoint(tmp_path / "checkpoint-11")
+    os.truncate(emptied / MARK, 0)  # as a loss of power can leave it
+    assert missing_from(emptied) == [MARK]
+    assert [step_of(folder) for folder in checkpoints(tmp_path)] == [11, 10, 7, 6, 5]
 
 
 def test_half_written_checkpoints_are_passed_over_with_a_line_each(
@@ -201,6 +204,31 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_last_good_checkpoint(words_o
     assert last_whole(tmp_path / "out") == tmp_path / "out" / "checkpoint-6"
     assert not (tmp_path / "out" / "checkpoint-12").exists()
     assert "Going on from checkpoint-6" in run(jobs.command, "train", words_of(), log=tmp_path / "again")
+
+
+def test_what_fails_in_an_evaluation_is_no_full_disk(words_of: Words, tmp_path: Path) -> None:
+    log = log_of(tmp_path / "log", 0)
+    assert finish(start(jobs.break_evaluation, words_of(), 11, log=tmp_path / "log")) == [1], log.read_text()
+    assert "RuntimeError: a fault of our own" in log.read_text()
+    assert "Make room" not in log.read_text()
+
+
+def test_the_best_checkpoint_is_kept_and_loaded_in_the_end(words_of: Words, tmp_path: Path) -> None:
+    # The one with the greatest loss counts as the best, which is the first.
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    words, out = words_of(eval_steps=6, **best), tmp_path / "out"
+    run(jobs.command, "train", words, log=tmp_path / "log")
+    assert [step_of(folder) for folder in checkpoints(out)] == [24, 6]
+    assert same_weights(out, out / "checkpoint-6")
+    whole = out.rename(tmp_path / "whole")
+    out.mkdir()
+    for checkpoint in checkpoints(whole):
+        checkpoint.rename(out / checkpoint.name)
+    begun = (whole / "run.json").read_text().replace('"status": "finished"', '"status": "training"')
+    (out / "run.json").write_text(begun)
+    assert "Going on from checkpoint-24" in run(jobs.command, "train", words, log=tmp_path / "again")
+    assert same_weights(out, whole), "killed after the last step, it ended with the last weights, not the best"
+    assert record(out)["after"] == record(whole)["after"]
 
 
 @pytest.fixture

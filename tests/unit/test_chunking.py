@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -166,6 +167,18 @@ def test_prepare_blocks_is_the_notebooks_steps_in_one(quick: Track, tokenizer: P
         side: rows["input_ids"][:] for side, rows in by_hand.items()
     }
     assert len(prepare_blocks(quick, tokenizer)["train"][0]["input_ids"]) == 128
+
+
+def test_prepare_blocks_cuts_as_the_track_says(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    described = replace(quick, block_size=64, append_eos=True, test_size=0.5, text_column="title")
+    texts = join_answers(split_rows(load_local(quick.data, quick.rows), 0.5), "title")
+    by_hand = chunk(tokenize(texts, tokenizer, append_eos=True), 64)
+    prepared = prepare_blocks(described, tokenizer)
+    assert {side: rows["input_ids"][:] for side, rows in prepared.items()} == {
+        side: rows["input_ids"][:] for side, rows in by_hand.items()
+    }
+    with pytest.raises(ValueError, match="block_size 64 is longer than the model's context of 63 tokens"):
+        prepare_blocks(described, tokenizer, context=63)
 
 
 def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -296,3 +296,41 @@ def test_a_local_file_with_eli5s_columns_gets_the_hubs_types(
     assert dataset.to_list() == HUB_ROWS[:4]
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert dataset.info.description == f"rows.json.gz, sha256 {sha256}, the first 4 rows"
+
+
+@pytest.mark.parametrize("revision", [None, "v2"])
+def test_another_data_set_of_the_hub_is_loaded_by_its_id(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], quick: Track, revision: str | None
+) -> None:
+    asked = []
+
+    def open_hub_data(name: str, revision: str | None) -> tuple[Dataset, str]:
+        asked.append((name, revision))
+        return Dataset.from_dict({"text": ["one", "two", "three"]}), f"{name}, commit 123"
+
+    monkeypatch.setattr(eli5, "open_hub_data", open_hub_data)
+    capsys.readouterr()
+    rows = load_eli5(replace(quick, data="owner/name", data_revision=revision, rows=2))
+    assert rows["text"][:] == ["one", "two"]
+    assert rows.info.description == "owner/name, commit 123, the first 2 rows"
+    assert capsys.readouterr().out == "2 rows from owner/name\n"
+    assert asked == [("owner/name", revision)]
+
+
+def test_a_revision_of_eli5_is_asked_of_the_hub_alone(monkeypatch: pytest.MonkeyPatch, quick: Track) -> None:
+    rows = Dataset.from_dict({"text": ["one"]})
+    monkeypatch.setattr(eli5, "open_hub_data", lambda name, revision: (rows, f"{name}, commit {revision}"))
+    loaded = load_eli5(replace(quick, data=HUB_DATA, data_revision="v2"))
+    assert loaded.info.description == f"{HUB_DATA}, commit v2, the first 1 rows"
+
+
+def test_several_files_are_joined_in_their_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], quick: Track
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"text": "{name}1"}}\n{{"text": "{name}2"}}\n')
+    capsys.readouterr()
+    rows = load_eli5(replace(quick, data=(str(tmp_path / "b.jsonl"), str(tmp_path / "a.jsonl")), rows=3))
+    assert rows["text"][:] == ["b1", "b2", "a1"]
+    assert rows.info.description.startswith("2 files, b.jsonl to a.jsonl, 60 bytes, sha256 ")
+    assert capsys.readouterr().out == "3 rows from 2 files\n"

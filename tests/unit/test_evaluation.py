@@ -188,3 +188,18 @@ def test_token_accuracy_of_a_models_guesses(model: GPT2LMHeadModel, blocks: Data
     right = guesses[:, :-1] == ids[:, 1:]
     result = TokenAccuracy().compute(predictions=guesses.tolist(), references=ids.tolist())
     assert result == {"token_accuracy": pytest.approx(right.float().mean().item())}
+
+
+def test_an_evaluation_can_be_given_up_before_any_batch(model: GPT2LMHeadModel) -> None:
+    rows = Dataset.from_dict({"input_ids": [[1, 2, 3]] * 5})
+    asked = []
+
+    def give_up() -> None:
+        asked.append(len(asked))
+        if len(asked) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        score(model, rows, 2, before_batch=give_up)
+    assert asked == [0, 1]
+    assert not model.training

@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A tuned model, by a relative path as in the notebooks, beside what the Trainer leaves."""
     monkeypatch.chdir(tmp_path)
     folder = Path("quick/tuned")
-    for name in ("README.md", "losses.png", "config.json", "model.safetensors", "training_args.bin"):
+    for name in ("README.md", "losses.png", "config.json", "model.safetensors", "training_args.bin", "run.json"):
         save(folder / name)
     for name in ("checkpoint-5/optimizer.pt", "checkpoint-5/model.safetensors", "unfinished-x1/model.safetensors"):
         save(folder / name)

@@ -184,3 +184,9 @@ def test_the_saved_picture_is_a_png_without_the_version_of_what_drew_it(tmp_path
     width, height = struct.unpack(">II", content[16:24])
     assert width > 2 * height > 600
     assert b"matplotlib" not in content.lower()
+
+
+def test_a_share_of_ones_own_to_test_on_is_named(write: Write, quick: Track) -> None:
+    assert (
+        facts(write(replace(quick, test_size=0.125)))["split"] == "0.125 of the rows held out before packing, seed 42"
+    )

@@ -403,3 +403,23 @@ def test_hyperparameters_are_plain_values_under_the_arguments_own_names(tmp_path
     assert (found["learning_rate"], found["max_grad_norm"], found["seed"]) == (1e-3, 0.5, 7)
     assert found["lr_scheduler_type"] == "linear"
     assert {type(value) for value in found.values()} <= {str, int, float, bool}
+
+
+def test_fp16_that_is_asked_for_takes_the_place_of_bf16(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trainer_module, "hardware_arguments", lambda model: {"bf16": True})
+    seen: dict[str, Any] = {}
+
+    def note(**arguments: Any) -> None:
+        seen.update(arguments)
+        raise InterruptedError
+
+    monkeypatch.setattr(trainer_module, "TrainingArguments", note)
+    with pytest.raises(InterruptedError):
+        build_trainer(quick, model, blocks, tokenizer, fp16=True)
+    assert (seen["fp16"], seen["bf16"]) == (True, False)

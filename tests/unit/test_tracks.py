@@ -1,3 +1,4 @@
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import FrozenInstanceError
@@ -11,7 +12,17 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from clmkit import tracks
 from clmkit.hub import download
 from clmkit.hub.download import MODEL_FILES
-from clmkit.tracks import BUNDLED, DATA_FILES, HUB_DATA, HUB_MODEL, Track, choose_track, has_gpu
+from clmkit.tracks import (
+    BUNDLED,
+    DATA_FILES,
+    HUB_DATA,
+    HUB_MODEL,
+    Track,
+    check_whole_number,
+    choose_track,
+    find_files,
+    has_gpu,
+)
 
 Machine = Callable[..., None]
 Cache = Callable[..., None]
@@ -80,10 +91,10 @@ def test_has_gpu_is_false_without_a_framework(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("gpu", "problem", "name", "reason"),
     [
-        (False, None, "quick", "this machine has no GPU"),
-        (False, "no Hub", "quick", "this machine has no GPU"),
-        (True, "the Hub sleeps", "quick", "the Hub sleeps"),
-        (True, None, "full", "there is a GPU and the Hub answers"),
+        (False, None, "quick", "This machine has no GPU."),
+        (False, "no Hub", "quick", "This machine has no GPU."),
+        (True, "the Hub sleeps", "quick", "The full track needs the Hub: the Hub sleeps."),
+        (True, None, "full", "There is a GPU and the Hub answers."),
     ],
 )
 def test_without_a_name_full_needs_a_gpu_and_the_hub(
@@ -91,7 +102,7 @@ def test_without_a_name_full_needs_a_gpu_and_the_hub(
 ) -> None:
     machine(gpu=gpu, problem=problem)
     assert choose_track().name == name
-    assert f"because {reason}." in capsys.readouterr().out
+    assert f". {reason} " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
@@ -101,7 +112,7 @@ def test_the_environment_variable_decides_where_no_name_is_given(
     machine(gpu=name == "quick", problem=None)
     monkeypatch.setenv("CLMKIT_TRACK", name)
     assert choose_track().name == name
-    assert "because CLMKIT_TRACK says so." in capsys.readouterr().out
+    assert ". CLMKIT_TRACK says so. " in capsys.readouterr().out
 
 
 def test_a_name_wins_over_the_environment_variable(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +158,8 @@ def test_full_without_the_hub_uses_what_was_downloaded_before_and_says_so(
     cache(HUB_DATA, ["data/train-00000-of-00001.parquet"], revision)
     cache(HUB_MODEL, MODEL_FILES)
     assert choose_track("full").name == "full"
-    assert "because it was asked for (from what was downloaded before: the Hub sleeps)." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert ". It was asked for. What was downloaded before has to do: the Hub sleeps. " in said
 
 
 def test_full_by_the_variable_uses_what_was_downloaded_before_too(
@@ -158,7 +170,8 @@ def test_full_by_the_variable_uses_what_was_downloaded_before_too(
     cache(HUB_DATA, ["train.parquet"])
     cache(HUB_MODEL, MODEL_FILES)
     assert choose_track().name == "full"
-    assert "because CLMKIT_TRACK says so (from what was downloaded before: the Hub sleeps)." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert ". CLMKIT_TRACK says so. What was downloaded before has to do: the Hub sleeps. " in said
 
 
 @pytest.mark.parametrize(
@@ -201,13 +214,13 @@ def test_without_a_name_what_was_downloaded_before_does_not_matter(
     cache(HUB_DATA, ["train.parquet"])
     cache(HUB_MODEL, MODEL_FILES)
     assert choose_track().name == "quick"
-    assert "because the Hub sleeps." in capsys.readouterr().out
+    assert "The full track needs the Hub: the Hub sleeps." in capsys.readouterr().out
 
 
 def test_the_line_of_the_quick_track(capsys: pytest.CaptureFixture[str]) -> None:
     choose_track("quick")
     assert capsys.readouterr().out == (
-        "Track quick: the bundled tiny GPT-2 on the bundled ELI5 sample, because it was asked for. "
+        "Track quick: the bundled tiny GPT-2 on the bundled ELI5 sample. It was asked for. "
         "No notebook takes more than two minutes on a laptop. To change it: choose_track('full').\n"
     )
 
@@ -218,7 +231,7 @@ def test_the_line_of_the_full_track_says_what_why_how_long_and_how_to_change_it(
     machine(gpu=True, problem=None)
     choose_track("full")
     assert capsys.readouterr().out == (
-        f"Track full: {HUB_MODEL} on 5,000 rows of {HUB_DATA}, because it was asked for. "
+        f"Track full: {HUB_MODEL} on 5,000 rows of {HUB_DATA}. It was asked for. "
         "Training takes minutes on a GPU. To change it: choose_track('quick').\n"
     )
 
@@ -267,7 +280,7 @@ def test_a_learners_own_file_replaces_the_data_of_either_track(
     path.write_text('{"text": "mine"}\n')
     track = choose_track(name, data=path)
     assert (track.data, track.rows) == (str(path), None)
-    assert f" on {path}, because" in capsys.readouterr().out
+    assert f" on {path}. " in capsys.readouterr().out
 
 
 def test_a_track_cannot_be_changed() -> None:
@@ -283,3 +296,88 @@ def test_own_data_gets_a_speed_since_its_size_is_not_known(tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert "9,000 tokens and epoch" in printed
     assert "a minute" not in printed
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    """A folder of four files, and one of another kind."""
+    for name in ("0.jsonl", "1.jsonl", "2.jsonl", "[3].jsonl", "notes.txt"):
+        (tmp_path / name).write_text('{"text": "mine"}\n')
+    return tmp_path
+
+
+def test_files_and_patterns_are_found_and_what_is_no_file_is_an_id_of_the_hub(shards: Path) -> None:
+    assert find_files(str(shards / "?.jsonl")) == [str(shards / f"{number}.jsonl") for number in range(3)]
+    assert find_files((str(shards / "1.jsonl"), str(shards / "0.jsonl")))[0].endswith("1.jsonl")
+    assert find_files(str(shards / "[3].jsonl")) == [str(shards / "[3].jsonl")]
+    assert find_files("owner/name") == find_files("owner/name-2.1_b") == find_files("name") == []
+    for missing in ("owner/name.csv", "a/b/c", "owner/*", "no.jsonl.gz"):
+        with pytest.raises(FileNotFoundError, match=f"data file {re.escape(repr(missing))} is not there"):
+            find_files(missing)
+    with pytest.raises(FileNotFoundError, match="data file 'owner/name' is not there"):
+        find_files((str(shards / "0.jsonl"), "owner/name"))
+    with pytest.raises(FileNotFoundError, match="is a folder: name one data file in it"):
+        find_files(str(shards))
+
+
+def test_several_files_are_kept_in_their_order(shards: Path) -> None:
+    several = choose_track("quick", data=[shards / "1.jsonl", str(shards / "0.*")])
+    assert several.data == (str(shards / "1.jsonl"), str(shards / "0.*"))
+    assert choose_track("quick", data=[shards / "1.jsonl"]).data == str(shards / "1.jsonl")
+    with pytest.raises(FileNotFoundError):
+        choose_track("quick", data=[shards / "1.jsonl", "no.jsonl"])
+
+
+def test_a_model_of_ones_own_takes_the_guides_learning_rate_and_epochs(
+    shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track = choose_track("quick", model="mine", rows=9)
+    assert (track.name, track.model, track.epochs, track.learning_rate, track.rows) == ("quick", "mine", 3, 2e-5, 9)
+    assert capsys.readouterr().out == (
+        "Track quick: mine on 9 rows of eli5_sample.jsonl. It was asked for. To change it: choose_track('full').\n"
+    )
+    assert choose_track("quick", model="mine", epochs=1).epochs == 1
+    assert choose_track("quick", data=shards / "0.jsonl").learning_rate == 3e-3
+
+
+def test_where_data_and_model_are_given_there_is_nothing_to_decide(
+    shards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise AssertionError("asked")
+
+    for name in ("has_gpu", "hub_problem", "check_hub"):
+        monkeypatch.setattr(tracks, name, refuse)
+    monkeypatch.setenv("CLMKIT_TRACK", "full")
+    for name in (None, "quick", "full"):
+        track = choose_track(name, data=shards / "0.jsonl", model="mine")
+        assert (track.name, track.rows, track.epochs, track.learning_rate) == ("own", None, 3, 2e-5)
+        assert track.output_dir == "own/my_awesome_eli5_clm-model"
+        assert capsys.readouterr().out == f"Track own: mine on {shards / '0.jsonl'}.\n"
+    with pytest.raises(ValueError, match="unknown track 'huge'"):
+        choose_track("huge", data=shards / "0.jsonl", model="mine")
+
+
+def test_a_model_in_a_folder_needs_no_download(machine: Machine, cache: Cache, tmp_path: Path) -> None:
+    machine(gpu=True, problem="the Hub sleeps")
+    cache(HUB_DATA, ["train.parquet"])
+    with pytest.raises(ConnectionError):
+        choose_track("full", model="owner/name")
+    assert choose_track("full", model=tmp_path).model == str(tmp_path)
+
+
+def test_what_else_describes_the_data_is_part_of_the_track() -> None:
+    plain = choose_track("quick")
+    assert (plain.text_column, plain.data_revision, plain.block_size, plain.append_eos) == (None, None, 128, False)
+    assert plain.test_size is None
+    described: dict[str, object] = {"text_column": "body", "data_revision": "v2", "block_size": 64, "append_eos": True}
+    track = choose_track("quick", **described, test_size=0.1)
+    assert {name: getattr(track, name) for name in described} == described
+    assert track.test_size == 0.1
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", None])
+def test_what_is_no_whole_number_of_1_or_more_is_named(value: object) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"window must be a whole number of 1 or more, not {value!r}")):
+        check_whole_number("window", value)
+    check_whole_number("window", 1)
