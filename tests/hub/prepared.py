@@ -15,7 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 BEFORE = "numpy pandas pyarrow.parquet pyarrow.dataset pyarrow.compute pyarrow.csv pyarrow.json aiohttp requests"
-BEFORE += " httpx httpx2 httpcore2 truststore unittest.mock xml.etree.ElementTree yaml dill multiprocess xxhash filelock"
+BEFORE += (
+    " httpx httpx2 httpcore2 truststore unittest.mock xml.etree.ElementTree yaml dill multiprocess xxhash filelock"
+)
 BEFORE += " packaging.version jinja2 tokenizers safetensors.numpy"
 # What reads the environment when it is imported, or starts threads, which no fork survives.
 NEVER = (
