@@ -127,6 +127,7 @@ def user_name() -> str:
 def _whoami() -> tuple[str, bool]:
     """The name behind the token, and whether it may write."""
     check_hub()
+    limit_waits()
     try:
         account = HfApi().whoami()
     except HUB_ERRORS as error:
