@@ -115,7 +115,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             if first:
                 write_results(folder, track, prepared, trainer, record, after)
         if first and arguments.get("push_to_hub"):
-            address = push_model(folder, arguments.get("hub_model_id"), arguments.get("hub_token"))
+            chosen = (arguments.get(name) for name in ("hub_model_id", "hub_token", "hub_private_repo"))
+            address = push_model(folder, *chosen)
             print(_("Shared: {address}", address=address))
     return RunResult(folder, after)
 

@@ -103,6 +103,7 @@ class HubUpload:
         hub_model_id: str | None = None,
         hub_token: str | None = None,
         checkpoint: bool = False,
+        hub_private_repo: bool | None = None,
     ) -> None:
         """Make the repository on the Hub, before any training.
 
@@ -114,6 +115,7 @@ class HubUpload:
             hub_model_id: As the name for ``Uploads``.
             hub_token: As the token for ``Uploads``.
             checkpoint: Save the optimizer's state too, with ``save_strategy="epoch"``.
+            hub_private_repo: As ``private`` for ``Uploads``.
 
         Raises:
             ValueError: If the arguments don't fit together.
@@ -129,7 +131,7 @@ class HubUpload:
         self.output_dir = check_output_dir(Path(output_dir))
         self.save_strategy, self.save_steps, self.checkpoint = save_strategy, save_steps, checkpoint
         self.tokenizer = tokenizer
-        self.uploads = Uploads(self.output_dir, hub_model_id, hub_token)
+        self.uploads = Uploads(self.output_dir, hub_model_id, hub_token, hub_private_repo)
         self._step = 0
 
     def save_model(self) -> None:

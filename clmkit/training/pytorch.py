@@ -84,18 +84,25 @@ class HubCallback(TrainerCallback):
     The Trainer's own ``push_to_hub=True`` says nothing of an upload that fails while it trains (transformers 5.23).
     """
 
-    def __init__(self, output_dir: str | Path, hub_model_id: str | None = None, hub_token: str | None = None) -> None:
+    def __init__(
+        self,
+        output_dir: str | Path,
+        hub_model_id: str | None = None,
+        hub_token: str | None = None,
+        hub_private_repo: bool | None = None,
+    ) -> None:
         """Make the repository on the Hub, before any training.
 
         Args:
             output_dir: The folder to save into; what is uploaded is this folder, without its checkpoints.
             hub_model_id: As the name for ``Uploads``.
             hub_token: As the token for ``Uploads``.
+            hub_private_repo: As ``private`` for ``Uploads``.
 
         Raises:
             OSError: If the folder can't be written, and as ``Uploads``, whose errors are kinds of it.
         """
-        self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token)
+        self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token, hub_private_repo)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """With every checkpoint, upload the model, unless the last upload is still under way."""
@@ -194,6 +201,7 @@ def build_trainer(
     keep_freed_memory()
     model.loss_type = "ForCausalLM"
     upload = push_to_hub and args.process_index == 0
+    uploader = [HubCallback(output_dir, args.hub_model_id, args.hub_token, args.hub_private_repo)] if upload else []
     return trainer_class(
         model=model,
         args=args,
@@ -201,7 +209,7 @@ def build_trainer(
         eval_dataset=blocks["test"],
         data_collator=collate_blocks,
         processing_class=tokenizer,
-        callbacks=[*callbacks, *([HubCallback(output_dir, args.hub_model_id, args.hub_token)] if upload else [])],
+        callbacks=[*callbacks, *uploader],
     )
 
 

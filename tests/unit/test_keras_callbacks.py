@@ -142,7 +142,8 @@ def test_the_repository_is_made_before_training_under_the_folders_name_or_the_on
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Callback("quick/my_model")
-    Callback("quick/my_model", hub_model_id="other", hub_token="secret")
+    Callback("quick/my_model", hub_model_id="other", hub_token="secret", hub_private_repo=True)
+    assert hub.private[-1] is True
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     Callback(".")

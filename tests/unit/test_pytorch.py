@@ -331,6 +331,14 @@ def test_the_folder_and_the_name_on_the_hub_are_those_of_the_callers_output_dir(
     assert hub.tokens == [None, TOKEN]
 
 
+def test_a_model_that_is_to_be_private_is_shared_so(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, hub: FakeHub
+) -> None:
+    build_trainer(quick, model, blocks, tokenizer, push_to_hub=True, hub_private_repo=True)
+    build_trainer(quick, model, blocks, tokenizer, push_to_hub=True)
+    assert hub.private == [True, None]
+
+
 def test_a_hub_that_refuses_is_an_error_before_training(
     quick: Track,
     model: GPT2LMHeadModel,
