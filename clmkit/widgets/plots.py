@@ -1,12 +1,13 @@
 """The course's pictures: each has a title, axis labels and a text that stands in for it."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from IPython.display import Image, display
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -24,16 +25,27 @@ NUMBER = {"facecolor": "white", "edgecolor": "none", "boxstyle": "round,pad=0.15
 PNG: dict[str, Any] = {"format": "png", "dpi": 144, "facecolor": "white"}
 
 
-def render(figure: Figure, alt: str) -> Image:
-    """A figure as a PNG with a text for who can't see it; the figure's background is white in any theme."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, **PNG)
-    return Image(buffer.getvalue(), width=int(figure.get_figwidth() * 96), alt=alt)
+class Picture:
+    """A figure as a PNG with a text for who can't see it.
+
+    It is shown by IPython's protocol for objects that have several forms, and not by ``IPython.display.Image``, whose
+    ``alt`` IPython 7, Colab's, does not know.
+    """
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        """Draw the figure; its background is white in any theme."""
+        buffer = io.BytesIO()
+        figure.savefig(buffer, **PNG)
+        self.png, self.alt, self.width = buffer.getvalue(), alt, int(figure.get_figwidth() * 96)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        data = {"image/png": base64.b64encode(self.png).decode(), "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt, "width": self.width}}
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure; see ``render``."""
-    display(render(figure, alt))
+    """Display a figure; see ``Picture``."""
+    display(Picture(figure, alt))
 
 
 def plot_lengths(lengths: Sequence[int], block_size: int) -> None:
@@ -112,7 +124,7 @@ def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
     return [step for step, _ in points], [value for _, value in points]
 
 
-def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]], status: str) -> Image:
+def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]], status: str) -> Picture:
     """Draw a run of training as far as it has come: the losses, and beside them the learning rate.
 
     Args:
@@ -130,7 +142,7 @@ def draw_run(history: "LossHistory", learning_rates: Sequence[tuple[int, float]]
     right.grid(alpha=0.3)
     figure.suptitle(status)
     first, last = learning_rates[0][1], learning_rates[-1][1]
-    return render(figure, f"{status}. {alt} Beside it the learning rate, from {first:.1e} to {last:.1e}.")
+    return Picture(figure, f"{status}. {alt} Beside it the learning rate, from {first:.1e} to {last:.1e}.")
 
 
 def plot_next_tokens(

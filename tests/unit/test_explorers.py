@@ -6,7 +6,6 @@ import pytest
 from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
-from IPython.display import Image
 from ipywidgets import Checkbox, Label, VBox
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -124,7 +123,7 @@ def test_moving_the_block_size_draws_the_blocks_anew(
     assert f"{total // 32} blocks of 32, {total % 32} tokens left over" in capsys.readouterr().out
     end_token.value = True
     assert f"{(total + 3) // 32} blocks of 32, {(total + 3) % 32} tokens left over" in capsys.readouterr().out
-    assert sum(isinstance(one, Image) for one in shown) == 3
+    assert sum(isinstance(one, plots.Picture) for one in shown) == 3
 
 
 @pytest.mark.usefixtures("_nobody_there")

@@ -62,7 +62,7 @@ def test_one_picture_changes_at_most_once_a_second(
     assert second_picture.startswith("Step 10 of 20, 2,560 tokens/s, about 4 s left. ")
     assert "training from 4.00 to 3.00, evaluation from 3.50 to 3.50" in first
     assert "the learning rate, from 2.0e-03 to 1.0e-03" in first
-    assert place.pictures[0].data.startswith(b"\x89PNG")
+    assert place.pictures[0].png.startswith(b"\x89PNG")
 
 
 def test_the_last_picture_is_drawn_in_any_case(

@@ -1,12 +1,15 @@
 """The pictures' colours, for eyes that see colours otherwise or not at all."""
 
+import base64
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
-from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE
+from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture
 
 # Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
 VISIONS = {
@@ -39,3 +42,11 @@ def test_colours_that_touch_differ_in_shades_of_grey() -> None:
     lightness = [lab(linear(colour))[0] for colour in (*NEIGHBOURS, NEIGHBOURS[0])]
     assert min(abs(one - other) for one, other in pairwise(lightness)) > 8
     assert abs(lab(linear(BLUE))[0] - lab(linear(ORANGE))[0]) > 5  # two lines, which are also solid and dashed
+
+
+def test_a_picture_is_a_png_with_a_text_in_any_ipython() -> None:
+    # Colab's IPython 7 gives what an object says of itself to the page as any later one does.
+    data, metadata = DisplayFormatter().format(Picture(Figure(figsize=(2, 1)), "A small picture."))
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert data["text/plain"] == "A small picture."
+    assert metadata == {"image/png": {"alt": "A small picture.", "width": 192}}
