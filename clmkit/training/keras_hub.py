@@ -1,14 +1,15 @@
 """Fine-tune with Keras 3's fit and KerasHub, on the PyTorch or the TensorFlow backend, in the main kernel."""
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from safetensors.numpy import save_file
+from transformers import GenerationConfig, GPT2Config, PreTrainedTokenizerBase
 
 from clmkit.evaluation import Score, sum_losses
 from clmkit.kernels import start_tensorflow
@@ -25,6 +26,15 @@ from keras import ops  # noqa: E402
 
 # Keras 3 names every bias "bias" and the two weights of a layer norm "gamma" and "beta".
 NO_WEIGHT_DECAY = ["bias", "gamma", "beta"]
+
+# Where the weights of a layer stand in KerasHub, and what Transformers calls them.
+DENSE = {
+    "self_attention/attention_output": "attn.c_proj",
+    "feedforward_intermediate_dense": "mlp.c_fc",
+    "feedforward_output_dense": "mlp.c_proj",
+}
+NORMS = {"self_attention_layer_norm": "ln_1", "feedforward_layer_norm": "ln_2"}
+NORM = {"gamma": "weight", "beta": "bias"}
 
 
 class LossCallback(LossRecorder, keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -112,28 +122,59 @@ def _no_gradients() -> Any:
     return torch.no_grad()
 
 
+def transformers_weights(model: keras_hub.models.CausalLM) -> dict[str, np.ndarray[Any, Any]]:
+    """The weights of a GPT-2 of KerasHub by the names and in the shapes that Transformers has for them.
+
+    KerasHub's own ``export_to_transformers`` does it for GPT-2 from 0.27 on; Colab has 0.26.
+    """
+    backbone, width = model.backbone, model.backbone.hidden_dim
+    ours = {weight.path: ops.convert_to_numpy(weight) for weight in backbone.weights}
+    theirs = {"transformer.wte.weight": ours["token_embedding/embeddings"]}
+    theirs["transformer.wpe.weight"] = ours["position_embedding/embeddings"]
+    theirs |= {f"transformer.ln_f.{kind}": ours[f"layer_norm/{part}"] for part, kind in NORM.items()}
+    for number in range(backbone.num_layers):
+        layer, block = f"transformer_layer_{number}", f"transformer.h.{number}"
+        attention = [f"{layer}/self_attention/{part}" for part in ("query", "key", "value")]
+        kernels = [ours[f"{part}/kernel"].reshape(width, -1) for part in attention]  # KerasHub keeps the heads apart
+        theirs[f"{block}.attn.c_attn.weight"] = np.concatenate(kernels, axis=1)
+        theirs[f"{block}.attn.c_attn.bias"] = np.concatenate([ours[f"{part}/bias"].reshape(-1) for part in attention])
+        for part, name in DENSE.items():
+            kernel, bias = ours[f"{layer}/{part}/kernel"], ours[f"{layer}/{part}/bias"]
+            theirs |= {f"{block}.{name}.weight": kernel.reshape(-1, len(bias)), f"{block}.{name}.bias": bias}
+        for part, name in NORMS.items():
+            theirs |= {f"{block}.{name}.{kind}": ours[f"{layer}/{part}/{half}"] for half, kind in NORM.items()}
+    return theirs
+
+
 def export_model(
     model: keras_hub.models.CausalLM, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Path:
-    """Save a KerasHub model as a Transformers model, by KerasHub's own ``export_to_transformers``.
-
-    That leaves out the model's class and the settings of ``generate``, which are added here.
+    """Save a GPT-2 of KerasHub as a Transformers model.
 
     Args:
         model: The model.
         folder: Is made if need be, and returned.
-        tokenizer: Transformers' tokenizer of the model, saved over KerasHub's own export of it.
+        tokenizer: Transformers' tokenizer of the model, saved beside it.
 
     Raises:
         OSError: If the folder can't be written.
     """
+    backbone = model.backbone
+    config = GPT2Config(
+        vocab_size=backbone.vocabulary_size,
+        n_positions=backbone.max_sequence_length,
+        n_embd=backbone.hidden_dim,
+        n_layer=backbone.num_layers,
+        n_head=backbone.num_heads,
+        n_inner=backbone.intermediate_dim,
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), backbone.dropout),
+        bos_token_id=tokenizer.bos_token_id if tokenizer else None,
+        eos_token_id=tokenizer.eos_token_id if tokenizer else None,
+        architectures=["GPT2LMHeadModel"],
+    )
     with write_whole(folder) as unfinished:
-        model.export_to_transformers(str(unfinished))
-        values = json.loads((unfinished / "config.json").read_text(encoding="utf-8"))
-        if tokenizer is not None:  # without a preprocessor, KerasHub writes the ids of GPT-2's own vocabulary
-            values |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-        config = AutoConfig.for_model(**values)
-        config.architectures = ["GPT2LMHeadModel"]
+        tensors = {name: np.ascontiguousarray(array) for name, array in transformers_weights(model).items()}
+        save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
         config.save_pretrained(unfinished)
         GenerationConfig.from_model_config(config).save_pretrained(unfinished)
         if tokenizer is not None:
