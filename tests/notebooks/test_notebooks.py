@@ -190,6 +190,13 @@ def test_on_the_wrong_kernel_the_first_cell_says_which_one_to_choose(path: Path,
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_assigns_the_output_of_a_shell_command(path: Path) -> None:
+    # On Python 3.13 with IPython 7.34, which Colab has, `name = !command` is a SyntaxError.
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        assert not re.search(r"^\s*\w+\s*=\s*!|^\s*!", cell.source, flags=re.MULTILINE), cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_local_links_lead_to_files(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")

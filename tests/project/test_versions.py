@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import clmkit
+from tools.colab import colab_requirements, pins
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -48,6 +49,23 @@ def test_every_range_admits_the_locked_version_on_every_python(lock: str, python
     for requirement in map(Requirement, [*PROJECT["dependencies"], *lines]):
         version = versions[requirement.name.lower().replace("_", "-")]
         assert requirement.specifier.contains(version), f"{requirement} against {version}"
+
+
+@pytest.mark.parametrize("extra", [None, "torch", "keras-hub"])
+def test_colab_has_what_the_ranges_ask_for_but_evaluate(extra: str | None) -> None:
+    # Else an install line would replace what is there, which breaks binaries, widgets and progress bars.
+    lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    text = (ROOT / "requirements" / "colab.txt").read_text(encoding="utf-8")
+    colab = pins(text.splitlines()) | {"torch": "2.11.0"}  # the list's, which the tests' own environment can't have
+    wanted = {requirement.name.replace("_", "-"): requirement.specifier for requirement in map(Requirement, lines)}
+    assert set(wanted) - set(colab) == (set() if extra else {"evaluate"})
+    assert not [name for name, specifier in wanted.items() if name in colab and not specifier.contains(colab[name])]
+
+
+def test_a_list_without_the_courses_packages_is_refused() -> None:
+    assert "datasets==4.0.0\n" in colab_requirements("datasets==4.0.0\nsome_other==1.0\n", "2026-08-19")
+    with pytest.raises(ValueError, match="none of the packages"):
+        colab_requirements("some_other==1.0\n", "2026-08-19")
 
 
 def test_the_keras_kernel_has_the_one_transformers_that_works_there_and_no_torch() -> None:
