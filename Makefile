@@ -88,7 +88,7 @@ doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
 bench: setup ## measure everything in benchmarks/ (most of an hour), and write the tables and pictures of its README
-	@for script in text_to_blocks training memory generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
+	@for script in text_to_blocks training memory busy generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
 
 format: setup ## let ruff format and mend the code
 	@$(VENV)/bin/ruff check --quiet --fix .

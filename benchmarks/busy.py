@@ -25,8 +25,6 @@ SETTINGS = {
     "as PyTorch comes": {},
     "GOMP_SPINCOUNT=0": {"GOMP_SPINCOUNT": "0"},
     "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
-    "GOMP_SPINCOUNT=10000": {"GOMP_SPINCOUNT": "10000"},
-    "GOMP_SPINCOUNT=50000": {"GOMP_SPINCOUNT": "50000"},
     "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
     "one thread fewer": {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 2) - 1))},
 }

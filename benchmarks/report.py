@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from benchmarks import generation, keras_fit, memory, starting, text_to_blocks, training
+from benchmarks import busy, generation, keras_fit, memory, starting, text_to_blocks, training
 from benchmarks.common import RESULTS
 
 FOLDER = Path(__file__).parent
@@ -70,6 +70,12 @@ SECTIONS = {
         training.tables, training_bars, "Training DistilGPT2's shape with PyTorch", "times the guide's"
     ),
     "memory": Section(memory.tables, memory_bars, "Memory of a step of training DistilGPT2's shape", "GB"),
+    "busy": Section(
+        busy.tables,
+        lambda result: {"tokens per second": pick(result["medians"], "training, beside")},
+        "Training the tiny GPT-2 beside one busy process",
+        "tokens per second",
+    ),
     "generation": Section(
         generation.tables,
         lambda result: {"tokens per second": pick(result["medians"], "tokens_per_s")},

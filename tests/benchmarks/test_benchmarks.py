@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks import generation, keras_fit, memory, report, starting, text_to_blocks, training
+from benchmarks import busy, generation, keras_fit, memory, report, starting, text_to_blocks, training
 from benchmarks.common import QUIET, RESULTS, format_table, medians, take_turns
 from benchmarks.keras_fit_contender import Job
 from benchmarks.text_to_blocks_contender import CHUNK
@@ -70,6 +70,13 @@ def test_the_advice_on_memory_quotes_what_was_measured(page: str) -> None:
         assert figure in text
     assert "a batch of 64" in text
     assert memory.blocks_that_fit(found, "float32") >= 64
+
+
+def test_every_job_is_measured_alone_and_beside_another_process() -> None:
+    found = medians(take_turns(["as PyTorch comes", "GOMP_SPINCOUNT=0"], busy.command(0.1), 1, QUIET))
+    assert all(set(one) == {f"{job}, {place}" for job in busy.JOBS for place in busy.PLACES} for one in found.values())
+    assert min(min(one.values()) for one in found.values()) > 0
+    assert busy.tables({"medians": found}).count("\n") == 3
 
 
 def test_every_way_of_generating_gives_the_same_texts(monkeypatch: pytest.MonkeyPatch) -> None:
