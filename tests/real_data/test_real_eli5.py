@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
-from clmkit.eli5 import ELI5_FEATURES
+from clmkit.eli5 import ELI5_FEATURES, to_hub_schema
 from clmkit.files import load_local
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import count_tokens, tokenize
@@ -35,7 +35,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
 
 @pytest.fixture(scope="module")
 def split() -> DatasetDict:
-    return split_rows(load_local(os.environ["CLMKIT_ELI5_JSON"], 5000))
+    return split_rows(to_hub_schema(load_local(os.environ["CLMKIT_ELI5_JSON"], 5000)))
 
 
 @pytest.fixture(scope="module")
