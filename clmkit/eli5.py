@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
+from pyarrow import ArrowInvalid
 
 from clmkit.files import load_files, open_hub_data
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
@@ -162,7 +163,7 @@ def _load_authors_file(track: Track) -> tuple[Dataset, str]:
 def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:
     try:
         dataset = load_dataset(builder, data_files=files, split="train")
-    except (*HUB_ERRORS, DatasetGenerationError) as error:
+    except (*HUB_ERRORS, DatasetGenerationError, ArrowInvalid) as error:
         raise explain(error, f"reading {', '.join(files)}", "Run this again") from error
     return to_hub_schema(dataset.select(range(min(track.rows or len(dataset), len(dataset)))))
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2
 import pytest
@@ -72,9 +73,10 @@ class Sources:
         assert options == {"required": ["*train*.parquet"], "repo_type": "dataset"}
         return self.fetch(revision)
 
-    def get(self, url: str) -> bytes:
+    def answer(self, url: str, timeout: float) -> SimpleNamespace:
         assert url == AUTHORS_FILE
-        return (self.fetch(AUTHORS) / "rows.json.gz").read_bytes()
+        content = (self.fetch(AUTHORS) / "rows.json.gz").read_bytes()
+        return SimpleNamespace(content=content, raise_for_status=lambda: None)
 
 
 NO_SUCH = ConnectionError("downloading failed: the Hub has no such thing")
@@ -85,8 +87,8 @@ def sources(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sources:
     """Stand in for the three sources of ELI5; none has anything at first."""
     sources = Sources(tmp_path / "my [cache] 50%")
     monkeypatch.setattr(eli5, "download", sources.download)
-    monkeypatch.setattr(module, "_get", sources.get)
-    monkeypatch.setattr(module, "PATIENCE", -1)
+    monkeypatch.setattr(module, "get_session", lambda: SimpleNamespace(get=sources.answer))
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
     monkeypatch.setattr(module.constants, "HF_HOME", str(tmp_path))
     return sources
 
