@@ -68,9 +68,10 @@ def side(model: TFGPT2LMHeadModel, quick: Track) -> Side:
     )
 
 
-def test_the_callback_takes_the_arguments_of_push_to_hub_callback_but_those_of_the_card() -> None:
+def test_the_callback_takes_the_arguments_of_push_to_hub_callback_and_privacy_for_those_of_the_card() -> None:
     theirs, ours = (
         [(p.name, p.kind, p.default) for p in inspect.signature(callback).parameters.values()]
         for callback in (PushToHubCallback, tf_keras.HubCallback)
     )
-    assert [*ours, ("model_card_args", inspect.Parameter.VAR_KEYWORD, inspect.Parameter.empty)] == theirs
+    assert theirs[-1] == ("model_card_args", inspect.Parameter.VAR_KEYWORD, inspect.Parameter.empty)
+    assert ours == [*theirs[:-1], ("hub_private_repo", inspect.Parameter.POSITIONAL_OR_KEYWORD, None)]
