@@ -15,7 +15,7 @@ from clmkit.hub.client import get_token
 from clmkit.hub.login import hub_problem, login_status
 from clmkit.kernels import KERAS_KERNEL, start_tensorflow
 from clmkit.messages import _, ngettext
-from clmkit.tracks import BUNDLED, has_gpu
+from clmkit.tracks import BUNDLED, gpu_precision, has_gpu
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
 EXTRAS = {"main": ("torch", "lab"), "keras": ("keras", "keras-kernel")}  # of clmkit, where there is no lock
@@ -126,10 +126,8 @@ def _gpu() -> Finding:
     import torch
 
     if has_gpu():
-        cuda = torch.cuda.is_available()
-        name = torch.cuda.get_device_name() if cuda else "Apple MPS"
-        bfloat16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-        dtype = "bfloat16" if bfloat16 else "float32"
+        name = torch.cuda.get_device_name() if torch.cuda.is_available() else "Apple MPS"
+        dtype = gpu_precision() or "float32"
         return Finding("ok", "GPU", _("{name}, training in {dtype}", name=name, dtype=dtype))
     detail = ngettext(
         "none: {count} CPU thread, training in float32, quick track",

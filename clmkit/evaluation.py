@@ -29,8 +29,8 @@ def perplexity(mean_loss: float) -> float:
     """
     if math.isnan(mean_loss) or mean_loss < 0:
         raise ValueError(
-            f"the loss is {mean_loss}, so there is no perplexity: look for a learning rate too high, fp16 "
-            "overflow, or labels that are all -100"
+            f"the loss is {mean_loss}, so there is no perplexity: either training has diverged (try a smaller "
+            "learning_rate; where it computed in float16, fp16=False switches that off), or every label is -100"
         )
     try:
         return math.exp(mean_loss)
@@ -152,8 +152,8 @@ def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
     bad = sum(not math.isfinite(loss) for loss, _ in pairs)
     if bad:
         raise ValueError(
-            f"{bad} of {len(pairs)} batches have a loss that is not finite: the model's weights or its "
-            "precision (fp16?) are at fault, and no perplexity would be true"
+            f"{bad} of {len(pairs)} batches have a loss that is not finite, so no perplexity would be true: the "
+            "weights are not finite themselves, or too large for the precision that they are loaded in (dtype)"
         )
     tokens = sum(count for _, count in pairs)
     if tokens == 0:

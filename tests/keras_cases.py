@@ -15,6 +15,7 @@ import pytest
 from datasets import Dataset, DatasetDict, Features
 from transformers import PreTrainedTokenizerBase
 
+from clmkit.training.keras_callbacks import learning_rate
 from tests.fake_hub import TOKEN, FakeHub
 
 
@@ -27,6 +28,7 @@ class Side(NamedTuple):
     load: Callable[[Path], Any]  # a model from a folder
     restore: Callable[[Any, Path, int], int | None]  # a compiled model from checkpoint folder and epoch; the epoch
     optimizer_state: Callable[[Any], list[np.ndarray]]
+    set_policy: Callable[[str], None]  # of precision, for models that are made after it
 
 
 def test_a_model_with_weights_that_are_nan_has_no_score(side: Side, blocks: DatasetDict) -> None:
@@ -47,6 +49,28 @@ def test_blocks_that_predict_nothing_have_no_score(
     rows = Dataset.from_dict({"input_ids": ids, "labels": labels}, Features({"input_ids": int32, "labels": int32}))
     with pytest.raises(ValueError, match=message):
         side.module.score(side.model, rows)
+
+
+def test_training_in_float16_on_float32_weights_comes_out_near_float32(
+    side: Side, blocks: DatasetDict, tmp_path: Path
+) -> None:
+    side.module.export_model(side.model, tmp_path)
+    test, how = blocks["test"].select(range(8)), {"batch_size": 8, "learning_rate": 1e-2, "epochs": 2}
+    scores = {}
+    for policy in ("float32", "mixed_float16"):
+        side.set_policy(policy)
+        try:
+            model, losses = side.load(tmp_path), side.module.LossCallback()
+            side.fit(model, blocks["train"].select(range(16)), test, callbacks=[losses], **how)
+            scores[policy] = side.module.score(model, test).mean_loss
+        finally:
+            side.set_policy("float32")
+        assert {str(weight.dtype) for weight in model.get_weights()} == {"float32"}
+        assert losses.history.test[-1] == (4, pytest.approx(scores[policy], rel=2e-3))
+        assert learning_rate(model.optimizer) == pytest.approx(0, abs=1e-8)
+    assert type(model.optimizer).__name__.startswith("LossScaleOptimizer")
+    assert scores["float32"] != scores["mixed_float16"]
+    assert scores["float32"] == pytest.approx(scores["mixed_float16"], rel=0.01)
 
 
 def test_the_recorded_losses_are_those_of_the_steps(side: Side, blocks: DatasetDict) -> None:

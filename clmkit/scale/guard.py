@@ -88,7 +88,7 @@ class Guard(TrainerCallback):
         if in_any_process(self._asked):
             self.stopped = control.should_save = control.should_training_stop = True
             control.should_evaluate = False
-        self._prepare_to_save(state, control, objects["model"])
+        self._prepare_to_save(args, state, control, objects["model"])
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
@@ -96,13 +96,15 @@ class Guard(TrainerCallback):
         """Look at what is to be saved; the step at which a run stopped is saved already."""
         if self.stopped:
             control.should_log = control.should_evaluate = control.should_save = False
-        self._prepare_to_save(state, control, objects["model"])
+        self._prepare_to_save(args, state, control, objects["model"])
 
-    def _prepare_to_save(self, state: TrainerState, control: TrainerControl, model: torch.nn.Module) -> None:
+    def _prepare_to_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: torch.nn.Module
+    ) -> None:
         if not control.should_save:
             return
         if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-            raise FloatingPointError(f"the weights are no longer finite after step {state.global_step}")
+            raise FloatingPointError(f"the weights are no longer finite after step {state.global_step}{_float16(args)}")
         self._check_folder()
         self.saving = checkpoint_folder(self.output_dir, state.global_step)
         if state.is_world_process_zero:
@@ -119,7 +121,7 @@ class Guard(TrainerCallback):
         """Stop at a loss that is not finite, and where the folder is gone."""
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} at step {state.global_step}")
+            raise FloatingPointError(f"the loss is {loss} at step {state.global_step}{_float16(args)}")
         self._check_folder()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
@@ -138,3 +140,7 @@ class Guard(TrainerCallback):
     def _check_folder(self) -> None:
         if not self.output_dir.is_dir():
             raise FileNotFoundError(f"the output folder {self.output_dir} was removed while training")
+
+
+def _float16(args: TrainingArguments) -> str:
+    return ", computed in float16, which --fp16 false switches off" if args.fp16 else ""

@@ -94,7 +94,8 @@ def _seconds_per_block(trainer: Trainer, prepared: Prepared) -> float:
     was_training = model.training
     model.train()
     kind = args.device.type
-    with torch.random.fork_rng(), torch.autocast(kind, torch.bfloat16, enabled=args.bf16):
+    dtype = torch.float16 if args.fp16 else torch.bfloat16
+    with torch.random.fork_rng(), torch.autocast(kind, dtype, enabled=args.bf16 or args.fp16):
         for step in range(PROBE_STEPS + 1):
             if step == 1:  # the first one warms up
                 start = _now(kind)

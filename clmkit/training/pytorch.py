@@ -24,7 +24,7 @@ from clmkit.evaluation import LossHistory
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import Uploads
 from clmkit.saving import check_output_dir, write_whole
-from clmkit.tracks import Track
+from clmkit.tracks import Track, gpu_precision
 from clmkit.training import tuned_models
 from clmkit.widgets.live import LivePlot
 
@@ -47,13 +47,16 @@ def hardware_arguments(model: PreTrainedModel) -> dict[str, Any]:
     Returns:
         ``bf16=True``, bfloat16 arithmetic on float32 weights, where a GPU computes in bfloat16 itself, or a CPU does
         and the model has 50 million parameters or more: in a smaller one the arithmetic is not what takes the time.
-        Pinned memory only where there is a GPU to copy to. All else, Apple's MPS among it, trains in float32.
+        ``fp16=True``, float16 arithmetic on float32 weights with a scaled loss, on a GPU that has matrix units for
+        float16 alone (compute capability 7, such as Colab's T4). Pinned memory only where there is a GPU to copy to.
+        All else, Apple's MPS among it, trains in float32.
     """
-    if torch.cuda.is_available():
-        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return {"bf16": bf16, "use_cpu": False, "dataloader_pin_memory": True}
+    gpu = gpu_precision()
+    if gpu:
+        return {"bf16": gpu == "bfloat16", "fp16": gpu == "float16", "use_cpu": False, "dataloader_pin_memory": True}
     bf16 = computes_bfloat16() and model.num_parameters() >= 50_000_000
-    return {"bf16": bf16, "use_cpu": bf16, "dataloader_pin_memory": False}  # bf16 on a CPU wants to be asked for
+    # bf16 on a CPU wants to be asked for.
+    return {"bf16": bf16, "fp16": False, "use_cpu": bf16, "dataloader_pin_memory": False}
 
 
 def computes_bfloat16() -> bool:
@@ -193,8 +196,9 @@ def build_trainer(
         ValueError: If the blocks are longer than the model's context.
     """
     check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
-    if arguments.get("fp16"):
-        arguments.setdefault("bf16", False)  # what a GPU that has both would take
+    for asked, other in (("fp16", "bf16"), ("bf16", "fp16")):
+        if arguments.get(asked):
+            arguments.setdefault(other, False)  # what the hardware would take
     of_track = {"output_dir": track.output_dir, "num_train_epochs": track.epochs, "learning_rate": track.learning_rate}
     args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
@@ -230,7 +234,7 @@ def find_or_train(track: Track) -> Path:
 def hyperparameters(arguments: TrainingArguments) -> dict[str, Any]:
     """What a reader of a model's card needs to know of the arguments to train it again, by their names."""
     names = ["optim", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "num_train_epochs"]
-    names += ["per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "seed"]
+    names += ["per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16", "seed"]
     values = arguments.to_dict()
     return {name: values[name] for name in names}
 

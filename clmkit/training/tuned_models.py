@@ -10,7 +10,7 @@ from clmkit.hub.client import get_token
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.hub.login import user_name
 from clmkit.messages import _
-from clmkit.tracks import Track
+from clmkit.tracks import Track, gpu_precision
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {
@@ -19,28 +19,30 @@ TRAINED_BY: dict[Framework, str] = {
     "keras_hub": "06c_train_keras_hub",
 }
 
+Policy = Literal["mixed_bfloat16", "mixed_float16", "float32"]
+POLICIES: dict[str, Policy] = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float32": "float32"}
 
-def precision_policy(backend: str) -> Literal["mixed_bfloat16", "float32"]:
+
+def precision_policy(backend: str) -> Policy:
     """The dtype policy of Keras for this machine.
 
     Args:
         backend: What computes: ``"tensorflow"`` or ``"torch"``.
 
     Returns:
-        ``"mixed_bfloat16"``, bfloat16 arithmetic on float32 weights, where all GPUs compute in bfloat16 themselves;
-        ``"float32"`` elsewhere. float16 is not used: it overflows.
+        On GPUs the policy for ``gpu_precision``, of the oldest GPU if there are several: arithmetic of half the size
+        on float32 weights. With ``"mixed_float16"`` Keras' ``compile`` wraps the optimizer in a
+        ``LossScaleOptimizer``, without which small gradients would become 0. ``"float32"`` elsewhere.
     """
     if backend == "torch":
-        import torch
-
-        capable = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = gpu_precision() or "float32"
     else:
         import tensorflow as tf
 
         details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
-        capabilities = [detail.get("compute_capability", (0, 0)) for detail in details]
-        capable = bool(capabilities) and min(capabilities) >= (8, 0)
-    return "mixed_bfloat16" if capable else "float32"
+        oldest = min((detail.get("compute_capability", (0, 0)) for detail in details), default=(0, 0))
+        precision = "bfloat16" if oldest >= (8, 0) else "float16" if oldest >= (7, 0) else "float32"
+    return POLICIES[precision]
 
 
 def model_folder(track: Track, framework: Framework = "pytorch") -> Path:

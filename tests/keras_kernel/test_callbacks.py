@@ -65,6 +65,7 @@ def side(model: TFGPT2LMHeadModel, quick: Track) -> Side:
         load=TFAutoModelForCausalLM.from_pretrained,
         restore=restorer(quick),
         optimizer_state=optimizer_state,
+        set_policy=tf.keras.mixed_precision.set_global_policy,
     )
 
 

@@ -80,6 +80,7 @@ def side(hub_model: Any, quick: Track) -> Side:
         load=load,
         restore=restore,
         optimizer_state=lambda model: list(map(keras.ops.convert_to_numpy, model.optimizer.variables)),
+        set_policy=keras.config.set_dtype_policy,
     )
 
 

@@ -34,6 +34,7 @@ from clmkit.training.pytorch import (
     loss_history,
 )
 from tests.fake_hub import TOKEN, FakeHub
+from tests.gpu import imitate_gpu
 from tests.kernels import run
 
 
@@ -64,8 +65,9 @@ def test_a_cpu_trains_a_large_model_in_bfloat16_where_it_has_instructions_for_it
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True, "avx512_f": True}, raising=False)
     native = instructions is not None
-    assert hardware_arguments(LARGE) == {"bf16": native, "use_cpu": native, "dataloader_pin_memory": False}
-    assert hardware_arguments(model) == {"bf16": False, "use_cpu": False, "dataloader_pin_memory": False}
+    known = {"fp16": False, "dataloader_pin_memory": False}
+    assert hardware_arguments(LARGE) == {"bf16": native, "use_cpu": native, **known}
+    assert hardware_arguments(model) == {"bf16": False, "use_cpu": False, **known}
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -74,14 +76,16 @@ def test_a_pytorch_that_does_not_know_the_cpu_trains_in_float32(monkeypatch: pyt
     assert hardware_arguments(LARGE)["bf16"] is False
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_a_gpu_trains_in_bfloat16_only_where_it_computes_in_it_itself(
-    monkeypatch: pytest.MonkeyPatch, model: GPT2LMHeadModel, native: bool
+@pytest.mark.parametrize(
+    ("capability", "bf16", "fp16"),
+    [((8, 0), True, False), ((7, 5), False, True), ((7, 0), False, True), ((6, 1), False, False)],
+)
+def test_a_gpu_trains_in_what_it_computes_in_itself(
+    monkeypatch: pytest.MonkeyPatch, model: GPT2LMHeadModel, capability: tuple[int, int], bf16: bool, fp16: bool
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    # An old GPU emulates bfloat16, and says that it supports it unless it is asked not to count that.
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
-    assert hardware_arguments(model) == {"bf16": native, "use_cpu": False, "dataloader_pin_memory": True}
+    imitate_gpu(monkeypatch, capability)
+    chosen = {"bf16": bf16, "fp16": fp16, "use_cpu": False, "dataloader_pin_memory": True}
+    assert hardware_arguments(model) == chosen
 
 
 @pytest.mark.usefixtures("no_gpu")
@@ -413,14 +417,17 @@ def test_hyperparameters_are_plain_values_under_the_arguments_own_names(tmp_path
     assert {type(value) for value in found.values()} <= {str, int, float, bool}
 
 
-def test_fp16_that_is_asked_for_takes_the_place_of_bf16(
+@pytest.mark.parametrize(("asked", "other"), [("fp16", "bf16"), ("bf16", "fp16")])
+def test_the_precision_that_is_asked_for_takes_the_place_of_the_other(
+    asked: str,
+    other: str,
     quick: Track,
     model: GPT2LMHeadModel,
     blocks: DatasetDict,
     tokenizer: PreTrainedTokenizerBase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(trainer_module, "hardware_arguments", lambda model: {"bf16": True})
+    monkeypatch.setattr(trainer_module, "hardware_arguments", lambda model: {other: True})
     seen: dict[str, Any] = {}
 
     def note(**arguments: Any) -> None:
@@ -429,5 +436,5 @@ def test_fp16_that_is_asked_for_takes_the_place_of_bf16(
 
     monkeypatch.setattr(trainer_module, "TrainingArguments", note)
     with pytest.raises(InterruptedError):
-        build_trainer(quick, model, blocks, tokenizer, fp16=True)
-    assert (seen["fp16"], seen["bf16"]) == (True, False)
+        build_trainer(quick, model, blocks, tokenizer, **{asked: True})
+    assert (seen[asked], seen[other]) == (True, False)

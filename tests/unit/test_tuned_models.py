@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import get_args
 
 import pytest
-import torch
 
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES
 from clmkit.saving import check_output_dir
@@ -24,6 +23,7 @@ from clmkit.training.tuned_models import (
     tuned_models,
 )
 from tests.fake_hub import TOKEN
+from tests.gpu import imitate_gpu
 from tests.kernels import ROOT
 
 FRAMEWORKS = get_args(Framework)
@@ -220,16 +220,13 @@ def test_a_hub_that_cannot_be_asked_is_said_and_the_model_trained(
 
 
 @pytest.mark.parametrize(
-    ("available", "supported", "policy"),
-    [(False, False, "float32"), (True, False, "float32"), (True, True, "mixed_bfloat16")],
+    ("capability", "policy"),
+    [(None, "float32"), ((6, 1), "float32"), ((7, 5), "mixed_float16"), ((8, 0), "mixed_bfloat16")],
 )
-def test_pytorch_takes_bfloat16_where_the_gpu_computes_in_it_itself(
-    monkeypatch: pytest.MonkeyPatch, available: bool, supported: bool, policy: str
+def test_keras_on_pytorch_takes_what_the_gpu_computes_in_itself(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None, policy: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(
-        torch.cuda, "is_bf16_supported", lambda including_emulation=True: supported or including_emulation
-    )
+    imitate_gpu(monkeypatch, capability)
     assert precision_policy("torch") == policy
 
 
@@ -237,13 +234,14 @@ def test_pytorch_takes_bfloat16_where_the_gpu_computes_in_it_itself(
     ("capabilities", "policy"),
     [
         ([], "float32"),
-        ([(7, 5)], "float32"),
+        ([(6, 1)], "float32"),
+        ([(7, 5)], "mixed_float16"),
         ([(8, 0)], "mixed_bfloat16"),
-        ([(9, 0), (7, 0)], "float32"),
+        ([(9, 0), (7, 0)], "mixed_float16"),
         ([None], "float32"),  # a GPU that does not say, as an AMD one
     ],
 )
-def test_tensorflow_takes_bfloat16_where_every_gpu_computes_in_it_itself(
+def test_keras_on_tensorflow_takes_what_the_oldest_gpu_computes_in_itself(
     monkeypatch: pytest.MonkeyPatch, capabilities: list[tuple[int, int] | None], policy: str
 ) -> None:
     details = [{"compute_capability": capability} if capability else {} for capability in capabilities]
