@@ -1,6 +1,7 @@
 # The course's commands. `make help` lists them.
 PYTHON ?= python3
 KERAS ?= 1# KERAS=0 leaves the Keras kernel and its notebooks out
+COLAB ?= 1# COLAB=0 leaves the stand-in for Colab's machine out of the tests
 JOBS ?= 2# so many files of tests at a time; JOBS=1 runs one after the other
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -9,12 +10,15 @@ KERAS_PY := .venv-keras/bin/python
 KERAS_LOCK := requirements/keras.txt
 NOTEBOOKS := notebooks
 KERNEL := $(VENV)/share/jupyter/kernels/clmkit-keras/kernel.json
+COLAB_VENV := .venv-colab-$(notdir $(PYTHON))
+COLAB_LOCK := requirements/colab.txt
 sums = $(shell cksum < $(1) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
+COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lint test test-quick test-long test-times test-browser lab doctor bench format notebooks addresses translate site lock tiny-model clean
+.PHONY: help setup course lint test test-quick test-long test-times test-browser colab lab doctor bench gpu-report format notebooks addresses translate site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -24,10 +28,20 @@ setup: $(STAMP) $(if $(filter-out 0,$(KERAS)),$(KERNEL)) ## set up both kernels 
 # The stamps' names hold the sums of the lock and of pyproject.toml: a change of either installs again.
 $(STAMP): $(LOCK) pyproject.toml
 	$(call install,$(VENV),$(LOCK))
+	$(call install_clmkit,$(VENV))
 	@touch $@
 
 $(KERAS_STAMP): $(KERAS_LOCK) pyproject.toml
 	$(call install,.venv-keras,$(KERAS_LOCK))
+	$(call install_clmkit,.venv-keras)
+	@touch $@
+
+# What Google has installed in Colab and what runs unit tests, and beside it, as wheels, what install lines of notebooks take.
+$(COLAB_STAMP): $(COLAB_LOCK) pyproject.toml
+	$(call install,$(COLAB_VENV),$(COLAB_LOCK))
+	@grep -E '^(hypothesis|pytest-timeout|sortedcontainers)==' $(LOCK) | xargs $(COLAB_VENV)/bin/python -m pip install $(QUIETLY)
+	@grep -E '^(evaluate|huggingface-hub|tokenizers|transformers)==' $(KERAS_LOCK) | \
+	    xargs $(COLAB_VENV)/bin/python -m pip download $(QUIETLY) --dest $(COLAB_VENV)/wheels
 	@touch $@
 
 # Registered inside .venv, so that this environment's Jupyter finds the kernel and no other one does.
@@ -36,13 +50,22 @@ $(KERNEL): $(STAMP) $(KERAS_STAMP)
 	    --env TF_USE_LEGACY_KERAS 1 > /dev/null
 	@touch $@
 
+# By uv, which takes a fifth of the time, where it is there or pip can get it. torch comes by pip in any case: which build
+# of it suits this machine, only pip's settings may say.
+QUIETLY := --disable-pip-version-check --quiet --no-deps
 define install
 @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "The course needs Python 3.11, 3.12 or 3.13, not %d.%d: make PYTHON=python3.12 ..." % v)'
 @echo "Setting up $(1) from $(2): a few minutes, once"
 @test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
-@$(1)/bin/python -m pip install --disable-pip-version-check -r $(2)
-@$(1)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+@if command -v uv > /dev/null || $(1)/bin/python -m pip install $(QUIETLY) uv; then \
+    grep '^torch==' $(2) | xargs -r $(1)/bin/python -m pip install $(QUIETLY) && \
+    PATH="$$PATH:$(1)/bin" uv pip install --python $(1)/bin/python --compile-bytecode -r $(2); \
+else $(1)/bin/python -m pip install --disable-pip-version-check -r $(2); fi
 @rm -f $(1)/.installed-*
+endef
+
+define install_clmkit
+@$(1)/bin/python -m pip install $(QUIETLY) --editable .
 endef
 
 course: setup ## run every notebook in order; executed copies and an index.html go to build/course/ (KERAS=0: without the Keras kernel)
@@ -59,23 +82,24 @@ lint: setup
 	@$(VENV)/bin/mypy
 
 # One thread each: where other work keeps the cores busy, PyTorch's threads wait for each other.
-PYTEST = CLMKIT_KERAS=$(KERAS) OMP_NUM_THREADS=1 $(PY) -m pytest
+PYTEST = CLMKIT_KERAS=$(KERAS) CLMKIT_COLAB=$(if $(filter 0,$(COLAB)),0,$(COLAB_VENV)) OMP_NUM_THREADS=1 $(PY) -m pytest
 # The files that take longest come first (tests/conftest.py), so that no core is idle in the end.
 TOGETHER = $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 # Then, by itself, what another file of tests on the next core could make fail. Both parts run, and both must pass.
+COLAB_READY := $(if $(filter-out 0,$(COLAB)),$(COLAB_STAMP))
 define both_parts
 @$(PYTEST) -m "not alone$(1)" $(TOGETHER) --junitxml=build/tests.xml; together=$$?; \
 $(PYTEST) -m "alone$(1)" --junitxml=build/tests_alone.xml && exit $$together
 endef
 
-test: lint ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
+test: lint $(COLAB_READY) ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
 	$(call both_parts, and not long)
 
 test-quick: lint ## while you work: ruff, mypy, and the tests of units, bad input and translations
 	@$(PYTEST) tests/unit tests/bad_input tests/translation -m "not long" $(TOGETHER)
 
-test-long: lint ## nightly and before a release: `make test`, and the tests that are marked long
+test-long: lint $(COLAB_READY) ## nightly and before a release: `make test`, and the tests that are marked long
 	$(call both_parts)
 
 test-times: setup ## write where the time of the last `make test` went into CONTRIBUTING.md
@@ -84,11 +108,17 @@ test-times: setup ## write where the time of the last `make test` went into CONT
 test-browser: setup ## only the tests in Chromium, of JupyterLab and of the site; screenshots go to build/screenshots/
 	@CLMKIT_KERAS=$(KERAS) $(PY) -m pytest tests/browser tests/site
 
+colab: setup $(COLAB_STAMP) ## run every notebook on what Google has installed in Colab (PYTHON=python3.13: on Colab's own Python)
+	@$(PYTEST) tests/colab -v
+
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
 bench: setup ## measure everything in benchmarks/ (most of an hour), and write the tables and pictures of its README
 	@for script in text_to_blocks training memory busy generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
+
+gpu-report: ## on a machine with a GPU: measure the course's job on it (PYTHON with torch, transformers and accelerate)
+	@$(PYTHON) -m benchmarks.gpu_report
 
 format: setup ## let ruff format and mend the code
 	@$(VENV)/bin/ruff check --quiet --fix .
@@ -107,7 +137,7 @@ site: setup ## build the course as a website from the notebooks' stored outputs:
 	@$(PY) -m tools.site
 
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
-	@$(PY) -m pip install --disable-pip-version-check --quiet uv
+	@$(PY) -m pip install $(QUIETLY) uv
 	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lab --extra bench --extra site --extra test --extra browser)
 	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
 

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from textwrap import wrap
 
 LOCALE = Path(__file__).parent / "locale"
@@ -30,20 +30,15 @@ def languages() -> list[str]:
 
 
 def language() -> str:
-    """The language to speak: ``CLMKIT_LANG`` if it is set, else that of the folder of the notebook.
-
-    Jupyter's server names the open notebook in ``JPY_SESSION_NAME``: one in a folder ``ar`` is Arabic. Colab does not.
+    """The language to speak: that of ``CLMKIT_LANG``, which a translated notebook's first cell sets; else English.
 
     Raises:
         ValueError: If ``CLMKIT_LANG`` names a language that clmkit does not speak.
     """
-    known = languages()
-    if chosen := os.environ.get("CLMKIT_LANG"):
-        if chosen not in known:
-            raise ValueError(f"CLMKIT_LANG is {chosen!r}: clmkit speaks {', '.join(known)}")
-        return chosen
-    folder = PurePath(os.environ.get("JPY_SESSION_NAME", "")).parent.name
-    return folder if folder in known else ENGLISH
+    chosen, known = os.environ.get("CLMKIT_LANG") or ENGLISH, languages()
+    if chosen not in known:
+        raise ValueError(f"CLMKIT_LANG is {chosen!r}: clmkit speaks {', '.join(known)}")
+    return chosen
 
 
 @cache

@@ -1,9 +1,13 @@
 """Write files whole or not at all."""
 
+import importlib
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+DRIVE = "/content/drive"  # where Colab mounts it
 
 
 def check_output_dir(folder: str | Path) -> Path:
@@ -21,6 +25,26 @@ def check_output_dir(folder: str | Path) -> Path:
             f"the output folder {str(folder)!r} can't be written ({error.strerror}): choose another output_dir"
         ) from error
     return folder
+
+
+def work_in_drive(wanted: bool, folder: str = "causal-lm-course") -> None:
+    """In Colab, work in a folder of your Google Drive, so that what is trained outlives the runtime.
+
+    Args:
+        wanted: Whether to; Drive asks for your permission.
+        folder: Its name in Drive; it is made if need be.
+
+    Raises:
+        RuntimeError: If it is wanted, and this is not Colab.
+    """
+    if not wanted:
+        return
+    try:
+        drive = importlib.import_module("google.colab.drive")
+    except ModuleNotFoundError as error:
+        raise RuntimeError("Google Drive is to be had in Colab alone; here files are kept anyway: False") from error
+    drive.mount(DRIVE)
+    os.chdir(check_output_dir(Path(DRIVE, "MyDrive", folder)))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
@@ -101,21 +100,6 @@ def has_gpu() -> bool:
 
         return bool(tensorflow.config.list_physical_devices("GPU"))
     return False
-
-
-def gpu_precision() -> Literal["bfloat16", "float16", "float32"] | None:
-    """In what PyTorch computes fastest on this GPU of NVIDIA or AMD, with the weights in float32; ``None`` without one.
-
-    bfloat16 where the GPU has it (emulation does not count), float16 from compute capability 7 on: a T4 computes in it
-    eight times as fast as in float32.
-    """
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    if torch.cuda.is_bf16_supported(including_emulation=False):
-        return "bfloat16"
-    return "float16" if torch.cuda.get_device_capability() >= (7, 0) else "float32"
 
 
 def check_whole_number(name: str, value: object) -> None:

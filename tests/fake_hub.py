@@ -1,5 +1,6 @@
 """A Hub in the place of ``HfApi`` that notes what it is asked, and answers as a test wants it to."""
 
+import importlib
 import inspect
 from concurrent.futures import Future
 from pathlib import Path
@@ -8,8 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import filter_repo_objects
 
+# The library by which this huggingface_hub speaks HTTP: httpx2 from version 2 on, httpx or requests before.
+httpx = importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
 TOKEN = "hf_madeUpForThisTest"
 
 

@@ -23,7 +23,7 @@ os.environ |= {
 }
 CACHE_VARIABLES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_EVALUATE_CACHE", "HF_TOKEN_PATH", "HF_HUB_OFFLINE")
 CACHE_VARIABLES += ("HF_DATASETS_OFFLINE", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN", "CLMKIT_TRACK", "CLMKIT_SHARE")
-CACHE_VARIABLES += ("CLMKIT_LANG", "JPY_SESSION_NAME")
+CACHE_VARIABLES += ("CLMKIT_LANG",)
 for variable in CACHE_VARIABLES:
     os.environ.pop(variable, None)
 
@@ -36,5 +36,5 @@ def _temporary_cache() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for choice in ("CLMKIT_TRACK", "CLMKIT_SHARE", "CLMKIT_LANG", "JPY_SESSION_NAME", "HF_TOKEN"):
+    for choice in ("CLMKIT_TRACK", "CLMKIT_SHARE", "CLMKIT_LANG", "HF_TOKEN"):
         monkeypatch.delenv(choice, raising=False)

@@ -255,6 +255,11 @@ def without_direction(prose: str) -> str:
     return re.sub(rf"{LEFT_TO_RIGHT}({INLINE_CODE.pattern})</span>", r"\1", "\n\n".join(paragraphs))
 
 
+def in_language(code: str, language: str) -> str:
+    """The code of a cell, but that ``use_kernel`` in the first one names the notebook's language: Colab can't tell."""
+    return re.sub(r'^(use_kernel\("\w+")\)', rf'\1, language="{language}")', code, flags=re.MULTILINE)
+
+
 def translate_notebook(notebook: nbformat.NotebookNode, name: str, catalog: Catalog, links: str) -> None:
     """Replace the prose of a notebook by its translation.
 
@@ -269,6 +274,7 @@ def translate_notebook(notebook: nbformat.NotebookNode, name: str, catalog: Cata
     _, badges = split_header(first.source)
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
+            cell.source = in_language(cell.source, language)
             continue
         translation = translated(catalog, cell.id, prose[cell.id])
         cell.source = localize_links(translation or prose[cell.id], name, language)

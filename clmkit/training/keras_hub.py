@@ -1,6 +1,7 @@
 """Fine-tune with Keras 3's fit and KerasHub, on the PyTorch or the TensorFlow backend, in the main kernel."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,6 +24,9 @@ import keras  # noqa: E402
 import keras_hub  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import ops  # noqa: E402
+
+# Keras 3.13, which Colab has, indexes by a list, of which PyTorch warns; a slice at a time, it means the same.
+warnings.filterwarnings("ignore", "Using a non-tuple sequence for multidimensional indexing", UserWarning)
 
 # Keras 3 names every bias "bias" and the two weights of a layer norm "gamma" and "beta".
 NO_WEIGHT_DECAY = ["bias", "gamma", "beta"]

@@ -23,8 +23,9 @@ from clmkit.chunking import check_block_size, collate_blocks, context_length, pr
 from clmkit.evaluation import LossHistory
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import Uploads
+from clmkit.kernels import gpu_precision
 from clmkit.saving import check_output_dir, write_whole
-from clmkit.tracks import Track, gpu_precision
+from clmkit.tracks import Track
 from clmkit.training import tuned_models
 from clmkit.widgets.live import LivePlot
 

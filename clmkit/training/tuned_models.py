@@ -9,8 +9,9 @@ from huggingface_hub import ModelCard
 from clmkit.hub.client import get_token
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.hub.login import user_name
+from clmkit.kernels import gpu_precision
 from clmkit.messages import _
-from clmkit.tracks import Track, gpu_precision
+from clmkit.tracks import Track
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {

@@ -1,6 +1,7 @@
 """The contenders of every benchmark still run, and the page shows what was measured. No test asserts a time."""
 
 import json
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks import busy, generation, keras_fit, memory, report, starting, text_to_blocks, training
+from benchmarks import busy, generation, gpu_report, keras_fit, memory, report, starting, text_to_blocks, training
 from benchmarks.common import QUIET, RESULTS, format_table, medians, take_turns
 from benchmarks.keras_fit_contender import Job
 from benchmarks.text_to_blocks_contender import CHUNK
@@ -127,3 +128,26 @@ def test_a_page_without_the_section_is_refused() -> None:
     result = json.loads((RESULTS / "generation.json").read_text(encoding="utf-8"))
     with pytest.raises(ValueError, match="0 sections between <!-- generation -->"):
         report.fill("no marks", "generation", result)
+
+
+def test_the_gpu_report_runs_whole_on_a_cpu_and_says_what_it_could_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_report, "find_spec", lambda name: None)
+    found = gpu_report.measure(gpu_report.ON_CPU)
+    assert gpu_report.disagreeing(found) == []
+    text = gpu_report.tables({"found": found})
+    assert re.search(r"\| the course's, bfloat16 +\| +[\d,.]+ \| +5\.", text)
+    assert "| ValueError: without a GPU the Trainer computes in float32 whatever fp16 says |" in text
+    assert text.count("ModuleNotFoundError: keras_hub is not installed") == 3
+    found["training"]["the course's, bfloat16"]["loss"] *= 1.02
+    assert gpu_report.disagreeing(found) == ["the course's, bfloat16"]
+
+
+def test_the_page_holds_what_is_known_of_gpus_and_the_notebooks_quote_the_minutes() -> None:
+    page = gpu_report.PAGE.read_text(encoding="utf-8")
+    assert gpu_report.fill(page) == page, "python -m benchmarks.gpu_report"
+    with pytest.raises(ValueError, match="0 sections"):
+        gpu_report.fill("no marks")
+    minutes = f"about {math.ceil(gpu_report.computed_minutes()['T4'])} minutes on Colab's T4"
+    for name in ("07a_infer_pytorch", "07b_infer_keras"):
+        assert minutes in (report.FOLDER.parent / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert minutes in " ".join((report.FOLDER.parent / "README.md").read_text(encoding="utf-8").split())

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import nbformat
-from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 
 from tests.hub.server import StandInHub
@@ -26,28 +25,18 @@ def run_notebook(name: str, hub: StandInHub, folder: Path, **environment: str) -
     Raises:
         nbclient.exceptions.CellExecutionError: If a cell fails.
     """
-    return execute(read_notebook(name), hub, folder, None, **environment)
+    notebook = read_notebook(name)
+    (folder / "work").mkdir(parents=True, exist_ok=True)
+    chosen = hub.environment | HEADLESS | {"CLMKIT_TRACK": "full", "HF_HOME": str(folder / "hf_home")}
+    resources = {"metadata": {"path": folder / "work"}}
+    client = NotebookClient(notebook, timeout=600, config=KERNEL, resources=resources)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "KERAS_BACKEND"))}
+    client.execute(env=kept | chosen | environment, cleanup_kc=True)
+    return notebook
 
 
 def read_notebook(name: str) -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-
-
-def execute(
-    notebook: nbformat.NotebookNode,
-    hub: StandInHub,
-    folder: Path,
-    kernel: AsyncKernelManager | None,
-    **environment: str,
-) -> nbformat.NotebookNode:
-    """As ``run_notebook``, for a notebook that was read; without a kernel, Jupyter starts the one that it names."""
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    chosen = hub.environment | HEADLESS | {"CLMKIT_TRACK": "full", "HF_HOME": str(folder / "hf_home")}
-    resources = {"metadata": {"path": folder / "work"}}
-    client = NotebookClient(notebook, km=kernel, timeout=600, config=KERNEL, resources=resources)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("TF_", "KERAS_BACKEND"))}
-    client.execute(env=kept | chosen | environment, cleanup_kc=True)
-    return notebook
 
 
 def printed(notebook: nbformat.NotebookNode) -> str:

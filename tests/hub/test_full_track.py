@@ -1,7 +1,7 @@
-"""The full track, whole: every notebook as in Colab, with the real clients, from an empty cache to a shared model.
+"""The full track as in Colab, with the real clients, from an empty cache to a shared model.
 
-Each runs alone in an empty folder, on a machine that has no clmkit until the notebook's own install line has run, and
-the token is a secret of Colab's.
+Each notebook runs alone in an empty folder, on what Google has installed and the notebook's own install line adds; the
+token is a secret of Colab's. What the notebooks do besides is the quick track's, in ``tests/colab``.
 """
 
 from collections.abc import Iterator
@@ -11,22 +11,20 @@ from typing import NamedTuple
 import nbformat
 import pytest
 
-from clmkit.kernels import KERAS_KERNEL
 from clmkit.tracks import HUB_DATA, HUB_MODEL, MODEL_NAME
+from tests.colab.machine import make_machine, run_in_colab
 from tests.hub.cards import check_metadata, read_metadata
 from tests.hub.clients import Kernel, run_client
-from tests.hub.colab import KEPT, Machine, make_machine, run_in_colab
 from tests.hub.course import serve_course
-from tests.hub.notebooks import printed, read_notebook
+from tests.hub.notebooks import printed
 from tests.hub.server import StandInHub
-from tests.kernels import keras_python, run
+from tools.course import HEADLESS
 
 SHARED = f"ada/{MODEL_NAME}"
 WEIGHTS = "model.safetensors"
-FIRST = ["01_login", "02_load_eli5", "03_flatten", "04_tokenize", "05_chunk"]
+FIRST = ["01_login", "02_load_eli5"]
 TRAINING = {"06a_train_pytorch": MODEL_NAME, "06b_train_keras": f"tf_keras/{MODEL_NAME}"}
 TRAINING |= {"06c_train_keras_hub": f"keras_hub/{MODEL_NAME}"}
-SMALL = "08_scale_out"  # its runs are those of the quick track on any machine
 INFERENCE = {"07a_infer_pytorch": "06a_train_pytorch", "07b_infer_keras": "06b_train_keras"}
 
 LOAD = """
@@ -40,13 +38,11 @@ print(generator("The sky", max_new_tokens=5, do_sample=False)[0]["generated_text
 
 
 class Run(NamedTuple):
-    """A notebook that was run: how it looked in the end, where it worked, what the Hub and the machine then had."""
+    """A notebook that was run: how it looked in the end, where it worked, and what the Hub then had."""
 
     notebook: nbformat.NotebookNode
     folder: Path
     shared: dict[str, bytes]
-    machine: Machine
-    versions_before: dict[str, str]
 
 
 class Learner:
@@ -61,13 +57,12 @@ class Learner:
         """Run a notebook on the full track, sharing what it trains, unless it was run before."""
         if name not in self._runs:
             folder = self.folder / name
-            kernel = read_notebook(name).metadata.kernelspec.name
-            machine = make_machine(folder / "machine", "keras" if kernel == KERAS_KERNEL else "main")
-            before = machine.versions()
+            machine = make_machine(folder / "machine")
+            chosen = self.hub.environment | HEADLESS | {"CLMKIT_TRACK": "full", "CLMKIT_SHARE": "1"}
             secret = {"COLAB_SECRET_HF_TOKEN": self.token}
-            notebook = run_in_colab(name, self.hub, folder, machine, self.wheel, CLMKIT_SHARE="1", **secret)
+            notebook = run_in_colab(name, folder, machine, self.wheel, **chosen | secret)
             there = ("model", SHARED) in self.hub.repositories
-            self._runs[name] = Run(notebook, folder / "work", self.hub.files(SHARED) if there else {}, machine, before)
+            self._runs[name] = Run(notebook, folder / "work", self.hub.files(SHARED) if there else {})
         return self._runs[name]
 
 
@@ -77,11 +72,6 @@ def learner(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[L
     with StandInHub(folder / "hub") as hub:
         serve_course(hub, rows=120)
         yield Learner(hub, folder, wheel)
-
-
-def skip_without_keras(name: str) -> None:
-    if name in ("06b_train_keras", "07b_infer_keras"):
-        keras_python()
 
 
 @pytest.mark.parametrize("name", FIRST)
@@ -94,7 +84,6 @@ def test_a_notebook_runs_on_the_full_track(learner: Learner, name: str) -> None:
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_a_training_notebook_shares_a_complete_model(learner: Learner, name: str) -> None:
-    skip_without_keras(name)
     run = learner.run(name)
     needed = {"config.json", "generation_config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"}
     assert needed | {"README.md", "losses.png"} <= set(run.shared)
@@ -107,7 +96,6 @@ def test_a_training_notebook_shares_a_complete_model(learner: Learner, name: str
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_the_card_says_what_it_takes_to_train_the_model_again(learner: Learner, name: str) -> None:
-    skip_without_keras(name)
     card = learner.run(name).shared["README.md"].decode()
     metadata = read_metadata(card)
     assert check_metadata(card) == []
@@ -129,19 +117,12 @@ def test_the_card_says_what_it_takes_to_train_the_model_again(learner: Learner, 
 def test_an_inference_notebook_loads_the_shared_model_into_an_empty_cache(
     learner: Learner, name: str, trained_by: str
 ) -> None:
-    skip_without_keras(name)
     learner.run(trained_by)
     learner.hub.requests.clear()
     text = printed(learner.run(name).notebook)
     assert f"Using the tuned model {SHARED} on the Hub, commit {hub_sha(learner.hub, SHARED, 'model')}" in text
     assert "training it now" not in text
     assert learner.hub.asked(f"^/cdn/{SHARED}/.*/{WEIGHTS}", "GET")
-
-
-def test_the_notebook_on_scaling_out_takes_one_process_where_colab_has_no_gpus(learner: Learner) -> None:
-    text = printed(learner.run(SMALL).notebook)
-    assert "1 process: notebook_launcher starts no more in Colab without GPUs" in text
-    assert "processes x blocks each x steps accumulated = 1 x 8 x 1" in text
 
 
 @pytest.mark.parametrize(
@@ -154,25 +135,6 @@ def test_a_shared_model_loads_by_its_name(learner: Learner, kernel: Kernel, mode
     client = run_client(learner.hub, kernel, LOAD.format(model_class=model_class), SHARED, **settings)
     assert client.returncode == 0, client.stderr
     assert client.stdout.startswith("The sky")
-
-
-@pytest.mark.parametrize("name", [*FIRST, *TRAINING, *INFERENCE, SMALL])
-def test_the_install_line_adds_clmkit_and_leaves_the_machine_s_packages_as_they_were(
-    learner: Learner, name: str
-) -> None:
-    skip_without_keras(name)
-    machine, before = learner.run(name).machine, learner.run(name).versions_before
-    assert machine.installed() == {"clmkit"}
-    assert machine.versions() == before
-    assert set(KEPT) & set(before) >= {"tensorflow", "transformers", "numpy"}
-
-
-def test_the_machine_would_take_another_torch_where_an_install_line_asks_for_it(tmp_path: Path, kernel: Kernel) -> None:
-    machine = make_machine(tmp_path, kernel)
-    kept = "torch" if kernel == "main" else "tensorflow"
-    asked = run(machine.python, "-m", "pip", "install", "--dry-run", "--upgrade", kept, **machine.environment)
-    version = machine.versions()[kept].split("+")[0]
-    assert f"Would install {kept}-{version}.1" in asked.stdout, asked.stderr
 
 
 def test_no_token_is_left_anywhere(learner: Learner) -> None:

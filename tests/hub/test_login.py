@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.colab.machine import STUB
 from tests.hub.clients import Kernel, run_client
-from tests.hub.colab import STUB
 from tests.hub.faults import Fault
 from tests.hub.notebooks import printed, run_notebook
 from tests.hub.server import StandInHub

@@ -29,6 +29,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
             "kernelspec": {"display_name": display_name, "language": "python", "name": name},
             "language_info": {"name": "python"},
         }
+        | {key: value for key, value in notebook.metadata.items() if key in ("accelerator", "colab")}  # ask for a GPU
     )
     CoalesceStreamsPreprocessor().preprocess(notebook, {})  # what several processes print comes in pieces
     for cell in notebook.cells:

@@ -174,7 +174,7 @@ def run(notebook: nbformat.NotebookNode, name: str, folder: str) -> nbformat.Not
 def run_headless() -> None:
     """Let the kernels that are started from here run the quick track in English, with no widgets and no login."""
     os.environ.update(HEADLESS, CLMKIT_TRACK="quick")
-    for choice in ("HF_TOKEN", "CLMKIT_LANG", "JPY_SESSION_NAME"):
+    for choice in ("HF_TOKEN", "CLMKIT_LANG"):
         os.environ.pop(choice, None)
 
 

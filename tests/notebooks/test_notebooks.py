@@ -157,6 +157,13 @@ def test_in_colab_the_keras_notebooks_keep_the_tensorflow_that_is_there() -> Non
         assert f'"tensorflow=={has}.*" "tf-keras=={has}.*"' in line
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_asks_colab_for_a_gpu_where_it_uses_one(path: Path) -> None:
+    metadata = nbformat.read(path, as_version=4).metadata
+    asked = {"accelerator": "GPU", "colab": {"gpuType": "T4"}} if path.stem >= "06" else {}
+    assert {key: metadata[key] for key in ("accelerator", "colab") if key in metadata} == asked
+
+
 ONE_OF = {"main": NOTEBOOKS[0], "keras": ROOT / "notebooks" / "06b_train_keras.ipynb"}
 
 

@@ -1,6 +1,7 @@
 """What the README and the cards say can be done, and what they link to exists."""
 
 import ast
+import json
 import logging
 import os
 import re
@@ -187,6 +188,28 @@ def test_setup_runs_once_and_again_when_a_lock_changes(tmp_path: Path, changed: 
     with (tmp_path / "requirements" / changed).open("a") as lock:
         lock.write("one-more==1.0\n")
     assert ("pip install" in planned()) is (changed == "main.txt" or keras == "1")
+
+
+def test_the_container_is_set_up_by_a_command_of_the_readme() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
+    assert f"`{container['postCreateCommand']}`" in README
+    settings = container["customizations"]["vscode"]["settings"]
+    assert settings["python.defaultInterpreterPath"].endswith("/.venv/bin/python")  # where that command puts it
+    assert re.fullmatch(r"python:3\.1[123]", container["image"])
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ar.md"])
+def test_the_modules_named_beside_a_notebook_are_those_that_it_imports(page: str) -> None:
+    rows = re.findall(
+        r"^\| \[.+?\]\(notebooks/(?:ar/)?(\w+)\.ipynb\) \|(.*)\|", (ROOT / page).read_text(), re.MULTILINE
+    )
+    assert len(rows) == len(list((ROOT / "notebooks").glob("[0-9]*.ipynb")))
+    for name, row in rows:
+        cells = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        named = re.findall(r"`([\w.]+)`", row.rsplit("|", 1)[1])
+        assert named, name
+        assert set(named) <= set(re.findall(r"from clmkit\.([\w.]+) import", code)), name
 
 
 def test_the_first_lines_hold_the_two_commands_and_a_picture() -> None:

@@ -14,7 +14,6 @@ from threading import Thread
 from types import SimpleNamespace
 from typing import NamedTuple
 
-import httpx2
 import pytest
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -22,7 +21,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from clmkit.hub import download as module
 from clmkit.hub.download import ATTEMPTS, MODEL_FILES, cached_folder, download, download_gzip, download_model
 from clmkit.tracks import HUB_MODEL, Track
-from tests.fake_hub import TOKEN
+from tests.fake_hub import TOKEN, httpx
 
 SHA = "5" * 40
 HELLO = b"hello\n"  # git calls it ce01..., as git hash-object says
@@ -30,8 +29,8 @@ LARGE = b"weights" * 999
 
 
 def refusal(status: int) -> HfHubHTTPError:
-    request = httpx2.Request("GET", "http://127.0.0.1/api/models/ada/model")
-    return HfHubHTTPError(f"{status}", response=httpx2.Response(status, request=request))
+    request = httpx.Request("GET", "http://127.0.0.1/api/models/ada/model")
+    return HfHubHTTPError(f"{status}", response=httpx.Response(status, request=request))
 
 
 class Cache:
@@ -252,9 +251,9 @@ def test_nothing_is_said_to_run_again_where_that_does_not_help(cache: Cache, sta
 PASSING = [
     refusal(429),
     refusal(503),
-    httpx2.ConnectError("refused"),
-    httpx2.ReadTimeout("slow"),
-    httpx2.RemoteProtocolError("peer closed connection"),
+    httpx.ConnectError("refused"),
+    httpx.ReadTimeout("slow"),
+    httpx.RemoteProtocolError("peer closed connection"),
     LocalEntryNotFoundError("the Hub could not be reached"),
     json.JSONDecodeError("Expecting value", "<html>", 0),
     OSError(errno.EIO, "Input/output error"),

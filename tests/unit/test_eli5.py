@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
-import httpx2
 import pytest
 from datasets import Dataset
 from datasets.exceptions import DatasetGenerationError
@@ -22,6 +21,7 @@ from clmkit.eli5 import AUTHORS_FILE, ELI5_FEATURES, load_eli5
 from clmkit.hub import download as module
 from clmkit.tracks import HUB_DATA, Track, choose_track
 from tests.data import HUB_ROWS, Row, hub_dataset, hub_row
+from tests.fake_hub import httpx
 
 
 def authors_row(number: int) -> Row:
@@ -172,7 +172,7 @@ def test_the_third_source_is_the_authors_file_brought_to_the_hubs_schema(
 def test_no_source_is_an_error_with_the_three_reasons_and_what_to_do(full: Track, sources: Sources) -> None:
     sources.files["main"] = PermissionError("the Hub wants a login")
     sources.files["refs/convert/parquet"] = ConnectionError("the revision is gone")
-    sources.files[AUTHORS] = httpx2.ConnectError("no route")
+    sources.files[AUTHORS] = httpx.ConnectError("no route")
     with pytest.raises(ConnectionError) as caught:
         load_eli5(full)
     message = str(caught.value)
@@ -198,10 +198,10 @@ def test_files_that_cannot_be_read_are_left_for_the_second_source(
     [
         OSError("disk"),
         TimeoutError("slow"),
-        HfHubHTTPError("503", response=httpx2.Response(503, request=httpx2.Request("GET", "http://127.0.0.1"))),
+        HfHubHTTPError("503", response=httpx.Response(503, request=httpx.Request("GET", "http://127.0.0.1"))),
         # What the clients let through where a download is dropped; neither is an OSError.
-        httpx2.RemoteProtocolError("peer closed connection"),
-        httpx2.ConnectError("connection refused"),
+        httpx.RemoteProtocolError("peer closed connection"),
+        httpx.ConnectError("connection refused"),
     ],
     ids=lambda problem: type(problem).__name__,
 )

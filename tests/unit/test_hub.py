@@ -8,7 +8,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-import httpx2
 import pytest
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import HfApi, constants, get_session, set_client_factory
@@ -29,7 +28,7 @@ from clmkit.hub.client import (
     status_of,
 )
 from clmkit.hub.login import check_hub, choose_sharing, hub_problem, login_status, user_name
-from tests.fake_hub import TOKEN
+from tests.fake_hub import TOKEN, httpx
 
 
 def refuse(*arguments: object, **options: object) -> None:
@@ -168,8 +167,8 @@ def account(role: str | None) -> dict[str, Any]:
 
 
 def refusal(status: int) -> HfHubHTTPError:
-    request = httpx2.Request("GET", "http://127.0.0.1/api/whoami-v2")
-    return HfHubHTTPError(f"{status}", response=httpx2.Response(status, request=request))
+    request = httpx.Request("GET", "http://127.0.0.1/api/whoami-v2")
+    return HfHubHTTPError(f"{status}", response=httpx.Response(status, request=request))
 
 
 @pytest.fixture
@@ -266,8 +265,8 @@ def test_a_hub_that_is_busy_or_failing_does_not_cost_the_learner_the_token(hub_s
 @pytest.mark.parametrize(
     "fault",
     [
-        httpx2.ConnectError("connection refused"),  # no OSError, in huggingface_hub 2.4
-        httpx2.ReadTimeout("slow"),
+        httpx.ConnectError("connection refused"),  # no OSError, in huggingface_hub 2.4
+        httpx.ReadTimeout("slow"),
         json.JSONDecodeError("Expecting value", "<html>", 0),  # a page in place of the answer
     ],
     ids=lambda fault: type(fault).__name__,
@@ -285,7 +284,7 @@ def test_the_token_is_never_part_of_the_answer(hub_says: Any, reply: dict[str, A
 
 def test_a_token_that_is_no_header_is_not_part_of_the_answer(hub_says: Any) -> None:
     # So says h11, of a token with a control character in it.
-    hub_says(httpx2.LocalProtocolError(f"Illegal header value b'Bearer {TOKEN}\\x0b'"))
+    hub_says(httpx.LocalProtocolError(f"Illegal header value b'Bearer {TOKEN}\\x0b'"))
     assert TOKEN not in login_status()
     with pytest.raises(ConnectionError) as caught:
         choose_sharing(True)
@@ -357,7 +356,7 @@ def test_what_is_wished_and_allowed_is_shared_and_the_account_is_named(
         (account("read"), None, PermissionError, "the token of ada may only read; sharing needs one that may write."),
         (refusal(401), None, PermissionError, "sharing is not possible now: The Hub refuses the token (status 401)."),
         (refusal(503), None, ConnectionError, "sharing is not possible now: the Hub answers with status 503."),
-        (httpx2.ConnectError("gone"), None, ConnectionError, "sharing is not possible now: ConnectError: gone."),
+        (httpx.ConnectError("gone"), None, ConnectionError, "sharing is not possible now: ConnectError: gone."),
         (account("write"), "the Hub sleeps", ConnectionError, "sharing is not possible now: the Hub sleeps."),
     ],
 )
@@ -411,11 +410,11 @@ NOT_THERE = "An error happened while trying to locate the files on the Hub"
         (refusal(404), ConnectionError, "the Hub has no such thing, or it is private (status 404)"),
         (refusal(503), ConnectionError, "the Hub answers with status 503"),
         (
-            httpx2.ConnectError("[Errno 111] Connection refused"),
+            httpx.ConnectError("[Errno 111] Connection refused"),
             ConnectionError,
             "ConnectError: [Errno 111] Connection",
         ),
-        (httpx2.ReadTimeout(""), ConnectionError, "ReadTimeout"),
+        (httpx.ReadTimeout(""), ConnectionError, "ReadTimeout"),
         (
             json.JSONDecodeError("Expecting value", "<html>", 0),
             ConnectionError,
@@ -430,7 +429,7 @@ NOT_THERE = "An error happened while trying to locate the files on the Hub"
         (caused(LocalEntryNotFoundError(NOT_THERE), refusal(503)), ConnectionError, "the Hub answers with status 503"),
         (caused(LocalEntryNotFoundError(NOT_THERE), refusal(401)), PermissionError, "the Hub wants a login"),
         (
-            caused(LocalEntryNotFoundError(NOT_THERE), httpx2.ConnectError("x"), ConnectionRefusedError("refused")),
+            caused(LocalEntryNotFoundError(NOT_THERE), httpx.ConnectError("x"), ConnectionRefusedError("refused")),
             ConnectionError,
             "ConnectionRefusedError: refused",
         ),
@@ -491,9 +490,9 @@ def test_a_step_that_works_raises_nothing(capsys: pytest.CaptureFixture[str]) ->
     "error",
     [
         refusal(503),
-        httpx2.ConnectError("x"),
-        httpx2.ReadTimeout("x"),
-        httpx2.RemoteProtocolError("x"),
+        httpx.ConnectError("x"),
+        httpx.ReadTimeout("x"),
+        httpx.RemoteProtocolError("x"),
         json.JSONDecodeError("x", "", 0),
         LocalEntryNotFoundError("x"),
         TimeoutError(),
@@ -511,7 +510,7 @@ def test_the_status_is_that_of_the_first_exception_that_has_one() -> None:
     assert status_of(caused(OSError("x"), ValueError("y"), refusal(429))) == 429
     assert status_of(caused(refusal(403), refusal(500))) == 403
     assert status_of(OSError("x")) is None
-    assert status_of(httpx2.ConnectError("x")) is None
+    assert status_of(httpx.ConnectError("x")) is None
 
 
 def test_a_cause_that_was_raised_while_handling_another_counts() -> None:
@@ -542,9 +541,9 @@ def test_another_error_is_no_full_disk(error: OSError) -> None:
     ("error", "silent"),
     [
         (TimeoutError("timed out"), True),
-        (caused(LocalEntryNotFoundError(NOT_THERE), httpx2.ReadTimeout("x"), TimeoutError("timed out")), True),
+        (caused(LocalEntryNotFoundError(NOT_THERE), httpx.ReadTimeout("x"), TimeoutError("timed out")), True),
         (refusal(504), False),
-        (caused(httpx2.ConnectError("x"), ConnectionRefusedError("x")), False),
+        (caused(httpx.ConnectError("x"), ConnectionRefusedError("x")), False),
     ],
 )
 def test_a_silent_hub_is_told_from_one_that_fails(error: BaseException, silent: bool) -> None:
@@ -566,7 +565,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_session_of_huggingface_hubs_own_still_sets_no_limit() -> None:
     # If this fails, maybe limits of the course's own are no longer needed.
     session = get_session()
-    assert session.timeout == httpx2.Timeout(None)
+    assert session.timeout == httpx.Timeout(None)
     assert session.follow_redirects
     assert session.event_hooks["request"] == [_http.hf_request_event_hook]
 
@@ -579,7 +578,7 @@ def test_a_request_that_hears_nothing_ends(
     raw_server(None)
     limit_waits()
     start = time.monotonic()
-    with pytest.raises(httpx2.ReadTimeout):
+    with pytest.raises(httpx.ReadTimeout):
         get_session().request(method, constants.ENDPOINT)
     assert least <= time.monotonic() - start < 5
 
@@ -601,7 +600,7 @@ class Noted(Exception):
 def limits(method: str, **options: Any) -> dict[str, float | None]:
     """How long a request of huggingface_hub's client may take to connect, read and so on."""
 
-    def note(request: httpx2.Request) -> None:
+    def note(request: httpx.Request) -> None:
         raise Noted(request.extensions["timeout"])
 
     session = get_session()
@@ -625,7 +624,7 @@ def test_reading_has_one_limit_and_writing_another() -> None:
 def test_a_limit_that_the_request_has_stays() -> None:
     limit_waits()
     assert set(limits("GET", timeout=7).values()) == {7}
-    assert limits("POST", timeout=httpx2.Timeout(None, read=7)) == {
+    assert limits("POST", timeout=httpx.Timeout(None, read=7)) == {
         "connect": 0.3,
         "read": 7,
         "write": 0.3,
@@ -640,7 +639,7 @@ def test_a_hub_that_stays_busy_is_asked_twice_and_then_its_status_is_told(
 ) -> None:
     requests = answer(status)
     limit_waits()
-    with few_retries(), pytest.raises(httpx2.HTTPStatusError) as caught:
+    with few_retries(), pytest.raises(httpx.HTTPStatusError) as caught:
         http_backoff("HEAD", constants.ENDPOINT, base_wait_time=0.01, max_retries=99)
     assert status_of(caught.value) == status
     assert len(requests) == 2
@@ -682,7 +681,7 @@ def test_what_is_written_may_be_sent_again_at_any_time(raw_server: Callable[[byt
     limit_waits()
     with few_retries():
         for _ in range(3):
-            with pytest.raises(httpx2.ReadTimeout):
+            with pytest.raises(httpx.ReadTimeout):
                 get_session().put(constants.ENDPOINT)
 
 

@@ -1,10 +1,13 @@
 """Files are written whole or not at all, into a folder that can be written."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from clmkit.saving import check_output_dir, write_whole
+from clmkit import saving
+from clmkit.saving import check_output_dir, work_in_drive, write_whole
 
 
 def test_check_output_dir_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
@@ -49,3 +52,25 @@ def test_write_whole_makes_the_folder(tmp_path: Path) -> None:
     with write_whole(str(tmp_path / "a" / "b")) as unfinished:
         (unfinished / "c").write_text("")
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["c"]
+
+
+def test_in_colab_the_working_folder_can_be_one_of_google_drive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(saving, "DRIVE", str(tmp_path / "drive"))
+    mounted: list[str] = []
+    monkeypatch.setitem(sys.modules, "google.colab.drive", SimpleNamespace(mount=mounted.append))
+    work_in_drive(False)
+    assert (Path.cwd(), mounted) == (tmp_path, [])
+    work_in_drive(True)
+    assert Path.cwd() == tmp_path / "drive" / "MyDrive" / "causal-lm-course"
+    assert mounted == [saving.DRIVE]
+
+
+def test_elsewhere_there_is_no_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    work_in_drive(False)
+    with pytest.raises(RuntimeError, match="in Colab alone"):
+        work_in_drive(True)
+    assert Path.cwd() == tmp_path
