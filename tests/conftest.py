@@ -24,8 +24,13 @@ collect_ignore = ["keras_kernel"]
 torch.set_num_threads(1)
 
 # What takes longest, first: two files run at a time, and the last one should not run beside nothing.
-LONGEST = ("notebooks/test_notebooks.py", "hub/test_full_track.py", "site/test_browser.py", "hub/test_faults.py")
-LONGEST += ("browser/test_jupyterlab.py", "frameworks/test_keras_kernel.py", "browser/test_arabic.py")
+LONGEST = ("notebooks/test_notebooks.py", "colab/test_run_all.py", "hub/test_full_track.py", "site/test_browser.py")
+LONGEST += (
+    "hub/test_faults.py",
+    "browser/test_jupyterlab.py",
+    "frameworks/test_keras_kernel.py",
+    "browser/test_arabic.py",
+)
 
 # No deadline: the first example of a property pays for imports, and the machine may be busy.
 settings.register_profile("clmkit", deadline=None, max_examples=60)

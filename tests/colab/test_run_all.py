@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from clmkit.kernels import KERAS_KERNEL
-from tests.colab.machine import KEPT, Machine, make_machine, run_in_colab
+from tests.colab.machine import KEPT, make_machine, run_in_colab
 from tests.hub.notebooks import printed, read_notebook
 from tests.hub.server import StandInHub
 from tests.isolation import CACHE_VARIABLES
@@ -121,17 +121,11 @@ def test_the_machine_would_take_another_version_where_an_install_line_asks_for_i
 UNITS = ("explorers", "playground", "live", "plots", "files", "eli5", "texts", "chunking", "tokenization", "generation")
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    """One that has what an install line adds, but for clmkit itself."""
-    machine = make_machine(tmp_path_factory.mktemp("units"))
+def test_unit_tests_pass_on_googles_versions(tmp_path: Path) -> None:
+    machine = make_machine(tmp_path)
     added = run(machine.python, "-m", "pip", "install", "--no-deps", "evaluate", **machine.environment)
     assert added.returncode == 0, added.stderr
-    return machine
-
-
-@pytest.mark.parametrize("unit", UNITS)
-def test_unit_tests_pass_on_googles_versions(machine: Machine, unit: str) -> None:
-    ended = run(machine.python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", f"tests/unit/test_{unit}.py")
+    files = [f"tests/unit/test_{unit}.py" for unit in UNITS]
+    ended = run(machine.python, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", *files)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " passed" in ended.stdout
