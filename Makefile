@@ -59,7 +59,7 @@ define install
 @test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
 @if command -v uv > /dev/null || $(1)/bin/python -m pip install $(QUIETLY) uv; then \
     grep '^torch==' $(2) | xargs -r $(1)/bin/python -m pip install $(QUIETLY) && \
-    PATH="$$PATH:$(1)/bin" uv pip install --python $(1)/bin/python --compile-bytecode -r $(2); \
+    PATH="$$PATH:$(1)/bin" uv pip install --python $(1)/bin/python -r $(2); \
 else $(1)/bin/python -m pip install --disable-pip-version-check -r $(2); fi
 @rm -f $(1)/.installed-*
 endef
