@@ -30,7 +30,7 @@ def perplexity(mean_loss: float) -> float:
     if math.isnan(mean_loss) or mean_loss < 0:
         raise ValueError(
             f"the loss is {mean_loss}, so there is no perplexity: either training has diverged (try a smaller "
-            "learning_rate; where it computed in float16, fp16=False switches that off), or every label is -100"
+            "learning rate; where it computed in float16, fp16=False switches that off), or every label is -100"
         )
     try:
         return math.exp(mean_loss)
