@@ -1,6 +1,7 @@
 """The command line: ``python -m clmkit`` and ``doctor``, ``train``, ``evaluate`` or ``generate``."""
 
 import argparse
+import io
 import sys
 
 # These read their words themselves, as they have some 150 options.
@@ -20,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 if all went well.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console that has no sign for a letter shows a question mark
     parser = argparse.ArgumentParser(prog="python -m clmkit", description="Helpers of the causal LM course.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what on this machine would keep the course from working")

@@ -13,6 +13,9 @@ Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
 
 SPLIT_SEED = 42
+TEXT_TYPES = ("string", "large_string", "string_view")
+# Where texts are that are not in a column of their own: the answers of ELI5, and the messages of a conversation.
+INNER_COLUMNS = {"answers": "text", "messages": "content", "conversations": "value"}
 
 
 def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED) -> DatasetDict:
@@ -42,7 +45,7 @@ def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED)
 
 
 def find_text_column(features: Mapping[str, Any]) -> str:
-    """Name the column that holds the text: ``answers.text``, flattened or nested, or ``text``.
+    """Name the column that holds the text: ``answers.text``, flattened or nested, ``text``, or a chat's messages.
 
     Args:
         features: Columns by name: a data set's ``features``, or a row.
@@ -50,11 +53,14 @@ def find_text_column(features: Mapping[str, Any]) -> str:
     Raises:
         ValueError: If there is none; the message names the columns there are.
     """
-    if isinstance(features.get("answers"), dict) and "text" in features["answers"]:
-        return "answers.text"
     for column in ("answers.text", "text"):
         if column in features:
             return column
+    for outer, inner in INNER_COLUMNS.items():
+        item = features.get(outer)
+        item = item[0] if isinstance(item, list) and item else getattr(item, "feature", item)
+        if isinstance(item, Mapping) and inner in item:
+            return f"{outer}.{inner}"
     raise ValueError(
         f"no text column: expected 'answers.text' or 'text', found {', '.join(map(repr, features))}. Name "
         "yours: join_answers(dataset, text_column=...)"
@@ -103,16 +109,38 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     if isinstance(dataset, IterableDataset):
         return join()
     _check_holds_text(dataset.features, column)
-    return join(num_proc=num_proc, desc=_("Join answers"))
+    try:
+        return join(num_proc=num_proc, desc=_("Join answers"))
+    except BadRow as error:
+        raise ValueError(f"row {_row_of_file(dataset, error.row)}{error.problem}") from error
+
+
+def _type_of(features: Mapping[str, Any], column: str) -> Any:
+    """The type of a column, or of the key ``inner`` of the objects in a column, for ``column.inner``."""
+    if column in features:
+        return getattr(features[column], "feature", features[column])
+    outer, _, inner = column.partition(".")
+    item = features.get(outer)
+    item = getattr(item, "feature", item)
+    found = item.get(inner) if isinstance(item, dict) else None
+    return getattr(found, "feature", found)
+
+
+def holds_text(features: Mapping[str, Any], column: str) -> bool:
+    """Whether a column holds strings, or lists of strings, as far as its type tells.
+
+    A column of mixed types is of Datasets' type Json: the row that is no text is named when it is joined.
+    """
+    item = _type_of(features, column)
+    return type(item).__name__ == "Json" or getattr(item, "dtype", None) in TEXT_TYPES
 
 
 def _check_holds_text(features: Features, column: str) -> None:
-    if column not in features:
+    if _type_of(features, column) is None:
         raise ValueError(no_column(column, features))
-    item = getattr(features[column], "feature", features[column])
-    # A column of mixed types is of Datasets' type Json; the row that is no text is named when it is joined.
-    if type(item).__name__ != "Json" and getattr(item, "dtype", None) not in ("string", "large_string"):
-        raise ValueError(f"column {column!r} holds {features[column]}, not text: every answer must be a string")
+    if not holds_text(features, column):
+        kind = features[column] if column in features else _type_of(features, column)
+        raise ValueError(f"column {column!r} holds {kind}, not text: every answer must be a string")
 
 
 def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
@@ -122,7 +150,34 @@ def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
         return batch[column]
     if outer not in batch:
         raise ValueError(no_column(column, batch))
-    return [(row or {}).get(inner) for row in batch[outer]]
+    return [_inner(row, inner) for row in batch[outer]]
+
+
+def _inner(row: Any, key: str) -> Any:
+    """What stands under a key of an object, or of each object in a list."""
+    return [_inner(one, key) for one in row] if isinstance(row, list) else (row or {}).get(key)
+
+
+class BadRow(ValueError):
+    """A row whose text can't be joined.
+
+    Attributes:
+        row: Its number in the data set.
+        problem: What is wrong with it.
+    """
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(row, problem)
+        self.row, self.problem = row, problem
+
+    def __str__(self) -> str:
+        return f"row {self.row}{self.problem}"
+
+
+def _row_of_file(dataset: Dataset, row: int) -> int:
+    """The number that a row had before rows were split, shuffled or selected: what it is in the file."""
+    indices = dataset._indices  # private to datasets; a test names it
+    return row if indices is None else int(indices.column(0)[row].as_py())
 
 
 def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
@@ -130,13 +185,14 @@ def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) ->
     for index, answers in zip(indices, _texts_of(batch, column), strict=True):
         answers = answers if isinstance(answers, list) else [answers]
         if not answers:
-            raise ValueError(f"row {index} has no answer in {column!r}: remove the row, or give it a text")
+            raise BadRow(index, f" has no answer in {column!r}: remove the row, or give it a text")
         for number, answer in enumerate(answers, start=1):
             if not isinstance(answer, str) or not answer.strip():
                 what = "empty" if isinstance(answer, str) else "null" if answer is None else repr(answer)
-                raise ValueError(
-                    f"row {index}, answer {number} of {column!r} is {what}; it must be a string that is not "
-                    "empty: mend it, or remove the row"
+                raise BadRow(
+                    index,
+                    f", answer {number} of {column!r} is {what}; it must be a string that is not empty: mend it, or "
+                    "remove the row",
                 )
         texts.append(" ".join(answers))
     return {"text": texts}

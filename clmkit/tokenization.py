@@ -59,7 +59,11 @@ def tokenize(
     if append_eos and tokenizer.eos_token_id is None:
         raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
     # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
-    arguments = {"tokenizer_json": _plain_json(backend), "eos_id": tokenizer.eos_token_id if append_eos else None}
+    arguments = {
+        "tokenizer_json": _plain_json(backend),
+        "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False)),
+        "eos_id": tokenizer.eos_token_id if append_eos else None,
+    }
     texts = dataset.select_columns([text_column]).with_format("arrow")
     encode = partial(
         texts.map, _tokenize_batch, batched=True, fn_kwargs=arguments, remove_columns=[text_column], features=INPUT_IDS
@@ -89,16 +93,21 @@ def _plain_json(backend: Tokenizer) -> str:
 
 
 @lru_cache(maxsize=4)
-def _tokenizer_from(tokenizer_json: str) -> Tokenizer:
-    return Tokenizer.from_str(tokenizer_json)
+def _tokenizer_from(tokenizer_json: str, split_special_tokens: bool) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(tokenizer_json)
+    tokenizer.encode_special_tokens = split_special_tokens  # the JSON does not hold it
+    return tokenizer
 
 
-def _tokenize_batch(table: pa.Table, tokenizer_json: str, eos_id: int | None) -> pa.Table:
+def _tokenize_batch(table: pa.Table, tokenizer_json: str, split_special_tokens: bool, eos_id: int | None) -> pa.Table:
     if table.column(0).null_count:
         raise ValueError(f"{table.column(0).null_count} texts are null: remove those rows (join_answers names them)")
     flat, lengths = array("i"), []  # the fastest way from Python's lists to int32
-    for encoding in _tokenizer_from(tokenizer_json).encode_batch_fast(table.column(0).to_pylist()):
-        ids = encoding.ids if eos_id is None else [*encoding.ids, eos_id]
+    tokenizer = _tokenizer_from(tokenizer_json, split_special_tokens)
+    for encoding in tokenizer.encode_batch_fast(table.column(0).to_pylist()):
+        ids = encoding.ids
+        if eos_id is not None and ids[-1:] != [eos_id]:  # some tokenizers end every text by it themselves
+            ids = [*ids, eos_id]
         flat.extend(ids)
         lengths.append(len(ids))
     offsets = np.cumsum([0, *lengths], dtype=np.int32)

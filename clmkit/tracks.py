@@ -129,7 +129,9 @@ def find_files(data: str | Sequence[str]) -> list[str]:
         return []
     files: list[str] = []
     for word in words:
-        matches = [] if Path(word).is_file() else sorted(filter(os.path.isfile, glob.glob(word)))
+        # Brackets may be part of a name.
+        found = [] if Path(word).is_file() else glob.glob(word) or glob.glob(word.replace("[", "[[]"))
+        matches = sorted(filter(os.path.isfile, found))
         files += matches or [str(check_data_file(word))]
     return files
 

@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
-from clmkit.scale.guard import TERMINATED
+from clmkit.scale.guard import INTERRUPTED, TERMINATED
 from clmkit.scale.processes import one_voice
 from clmkit.scale.results import evaluate, generate
 from clmkit.scale.run import train
@@ -62,7 +62,8 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
         arguments: The words after it.
 
     Returns:
-        The exit status: 0 if all went well, 143 if SIGTERM stopped a training whose place is saved.
+        The exit status: 0 if all went well, 143 if SIGTERM or Ctrl-C stopped a training whose place is saved, 130 if
+        Ctrl-C came elsewhere.
     """
     commands = {"train": _train, "evaluate": _evaluate, "generate": _generate}
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -72,6 +73,9 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
     except EXPECTED as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def parse_training(arguments: Sequence[str]) -> TrainingWords:

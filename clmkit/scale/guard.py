@@ -19,6 +19,7 @@ from clmkit.scale.processes import in_any_process
 from clmkit.scale.streams import BlockStream
 
 TERMINATED = 128 + signal.SIGTERM  # the status of a process that SIGTERM ended, by which a scheduler starts it again
+INTERRUPTED = 128 + signal.SIGINT
 STREAM_STATE = "stream_{rank}.json"
 
 
@@ -31,7 +32,8 @@ class Guard(TrainerCallback):
 
     Attributes:
         saving: The checkpoint that is to be written next, once it is known; ``None`` at other times.
-        stopped: Whether the run stopped early, at SIGTERM.
+        stopped: Whether the run stopped early, at SIGTERM or Ctrl-C.
+        signal: Its name.
     """
 
     def __init__(self, output_dir: Path, keep: int | None, stream: BlockStream | None = None) -> None:
@@ -44,23 +46,29 @@ class Guard(TrainerCallback):
         """
         self.output_dir, self.keep, self.stream = output_dir, keep, stream
         self.saving: Path | None = None
-        self.stopped = False
+        self.stopped, self.signal = False, "SIGTERM"
         self._asked = self._training = False
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Take SIGTERM: while training at the end of the step, with a checkpoint; elsewhere at once."""
+        """Take SIGTERM and Ctrl-C: while training at the end of the step, with a checkpoint; elsewhere at once.
+
+        A second Ctrl-C does not wait.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may
             return
-        before = signal.signal(signal.SIGTERM, self._on_sigterm)
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again, self._asked, self.signal = self._asked, True, signal.Signals(number).name
+        if number == signal.SIGINT and (again or not self._training):
+            raise KeyboardInterrupt
         if not self._training:
             raise SystemExit(TERMINATED)
 

@@ -238,7 +238,13 @@ def _train(trainer: Trainer, guard: Guard, checkpoint: Path | None) -> None:
         log.removeFilter(_is_news)
     if guard.stopped:
         step = trainer.state.global_step
-        print(_("Stopped by SIGTERM after step {step}, which is saved: the same call goes on from there", step=step))
+        print(
+            _(
+                "Stopped by {signal} after step {step}, which is saved: the same call goes on from there",
+                signal=guard.signal,
+                step=step,
+            )
+        )
 
 
 def _is_news(message: logging.LogRecord) -> bool:

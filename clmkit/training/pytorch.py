@@ -18,6 +18,7 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from clmkit.chunking import check_block_size, collate_blocks, context_length, prepare_blocks
 from clmkit.evaluation import LossHistory
@@ -39,6 +40,7 @@ COURSE_ARGUMENTS: dict[str, Any] = {
     "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
     "use_cache": True,  # else the saved configuration tells old programs to generate without a cache
 }
+SAMPLING_ARGUMENTS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
 
@@ -201,9 +203,12 @@ def build_trainer(
         if arguments.get(asked):
             arguments.setdefault(other, False)  # what the hardware would take
     of_track = {"output_dir": track.output_dir, "num_train_epochs": track.epochs, "learning_rate": track.learning_rate}
+    asked_for = arguments.get("report_to") or []
+    check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
     args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()
+    prepare_to_train(model, tokenizer)
     model.loss_type = "ForCausalLM"
     upload = push_to_hub and args.process_index == 0
     uploader = [HubCallback(output_dir, args.hub_model_id, args.hub_token, args.hub_private_repo)] if upload else []
@@ -216,6 +221,42 @@ def build_trainer(
         processing_class=tokenizer,
         callbacks=[*callbacks, *uploader],
     )
+
+
+def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the weights that are trained float32, and the model one that can be saved; refuse a tokenizer too large.
+
+    Half precision has two or three digits: most steps of training are smaller than the last of them, and are lost.
+
+    Args:
+        model: Is changed. A generation config whose sampling arguments contradict ``do_sample=False`` could not be
+            saved; it loses them.
+        tokenizer: The model's.
+
+    Raises:
+        ValueError: If the tokenizer has more tokens than the model has embeddings.
+    """
+    embedding: Any = model.get_input_embeddings()
+    known = len(embedding.weight)
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
+            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
+        )
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    model.config.dtype = torch.float32
+    if model.generation_config is not None and not model.generation_config.do_sample:
+        for name in SAMPLING_ARGUMENTS:
+            setattr(model.generation_config, name, None)
+
+
+def check_report_to(report_to: Sequence[str]) -> None:
+    """Raise a ValueError unless what the Trainer is to report to is installed."""
+    missing = [name for name in report_to if name not in (*get_available_reporting_integrations(), "none", "all")]
+    if missing:
+        raise ValueError(f"report_to asks for {', '.join(missing)}: pip install it, or leave report_to out")
 
 
 def find_or_train(track: Track) -> Path:

@@ -114,10 +114,24 @@ def test_half_written_checkpoints_are_passed_over_with_a_line_each(
     assert [line.split(",")[0] for line in lines] == ["Passing over checkpoint-10", "Passing over checkpoint-9"]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("processes", "streaming", "how_stopped"),
+    [
+        (1, False, signal.SIGTERM),
+        (1, True, signal.SIGTERM),
+        (2, False, signal.SIGTERM),
+        (2, True, signal.SIGTERM),
+        (1, False, signal.SIGINT),  # Ctrl-C, or a notebook's stop button
+    ],
+)
 def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_weights(
-    words_of: Words, noisy_model: Path, shards: Path, tmp_path: Path, processes: int, streaming: bool
+    words_of: Words,
+    noisy_model: Path,
+    shards: Path,
+    tmp_path: Path,
+    processes: int,
+    streaming: bool,
+    how_stopped: signal.Signals,
 ) -> None:
     how: dict[str, Any] = {"model": noisy_model, "save_steps": 100, "eval_strategy": "no"}
     if streaming:
@@ -129,11 +143,11 @@ def test_sigterm_saves_and_the_same_command_goes_on_to_the_same_weights(
     started = start(jobs.slow_steps, words, 0.05, log=tmp_path / "log", processes=processes)
     assert wait_for(lambda: log.is_file() and log.read_text().count("'loss'") >= 5)
     for process in started:
-        os.kill(process.pid, signal.SIGTERM)
+        os.kill(process.pid, how_stopped)
     asked = time.monotonic()
     assert finish(started) == [TERMINATED] * processes, log.read_text()
     assert time.monotonic() - asked < 30
-    assert "Stopped by SIGTERM after step" in log.read_text()
+    assert f"Stopped by {how_stopped.name} after step" in log.read_text()
     assert "Traceback" not in log.read_text()
     assert last_whole(tmp_path / "stopped") is not None
     printed = run(jobs.command, "train", words, log=tmp_path / "log-again", processes=processes)

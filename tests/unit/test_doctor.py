@@ -9,6 +9,7 @@ from jupyter_client.kernelspec import KernelSpec
 
 from clmkit import doctor
 from clmkit.__main__ import main
+from tests.kernels import run
 
 
 @pytest.fixture(autouse=True)
@@ -102,3 +103,9 @@ def test_the_keras_kernel_is_said_to_be_frozen_and_without_security_fixes(monkey
     monkeypatch.setattr("jupyter_client.kernelspec.KernelSpecManager.get_kernel_spec", lambda self, name: here)
     (finding,) = [finding for finding in doctor.examine() if finding.what == "Kernel clmkit-keras"]
     assert "frozen at transformers 4.52.4, which gets no security fixes" in finding.detail
+
+
+def test_a_console_without_the_letters_of_a_message_shows_something_in_their_place() -> None:
+    done = run(sys.executable, "-m", "clmkit", "doctor", PYTHONIOENCODING="cp1252", PYTHONUTF8="0", CLMKIT_LANG="ar")
+    assert "UnicodeEncodeError" not in done.stderr
+    assert "???" in done.stdout

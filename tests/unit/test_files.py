@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,80 @@ def test_load_local_keeps_other_columns_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(as_jsonl(NESTED))
     assert load_local(path).column_names == ["answers", "id"]
+
+
+@pytest.mark.parametrize("text", ["007", "2026-01-01", "true", "NA", "null", "1e5"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_text_that_looks_like_something_else_stays_text(tmp_path: Path, suffix: str, text: str) -> None:
+    rows = [text] * 3
+    path = tmp_path / f"rows.{suffix}"
+    if suffix == "csv":
+        path.write_text("id,text\n" + "".join(f"{number},{row}\n" for number, row in enumerate(rows)))
+    else:
+        path.write_text("".join(json.dumps({"id": number, "text": row}) + "\n" for number, row in enumerate(rows)))
+    assert list(join_answers(load_local(path))["text"]) == rows
+
+
+def test_a_column_that_nobody_needs_stops_no_load(tmp_path: Path) -> None:
+    odd: list[object] = [1, "one", None, {"a": 1}, [2], True, 2.5]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Row {n}.", "odd": value}) + "\n" for n, value in enumerate(odd)))
+    loaded = load_local(path)
+    assert list(loaded["text"]) == [f"Row {n}." for n in range(len(odd))]
+    assert set(loaded.column_names) == {"text", "odd"}
+    late = tmp_path / "late.jsonl"
+    late.write_text('{"text": "One."}\n{"text": "Two.", "late": {"deep": []}}\n{"text": "Three.", "late": "x"}\n')
+    assert list(join_answers(load_local(late))["text"]) == ["One.", "Two.", "Three."]
+    table = tmp_path / "rows.csv"
+    table.write_text("text,code\n" + "".join(f"Row {n}.,{n}\n" for n in range(3000)) + "Last.,A-17\n")
+    assert load_local(table)[3000] == {"text": "Last.", "code": "A-17"}
+
+
+TEXTS = ["One.", "Two.", "Three."]
+ROWS = [{"text": text} for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        ROWS,
+        {"data": ROWS, "version": "1.0"},
+        {"train": ROWS[:2], "test": ROWS[2:]},
+        {"text": TEXTS, "id": [1, 2, 3]},
+        {"text": {"0": "One.", "1": "Two.", "2": "Three."}},
+        [{"answers": {"text": [text]}} for text in TEXTS],
+        [{"answers": [{"text": text, "score": 1}]} for text in TEXTS],
+        [{"messages": [{"role": "user", "content": text}]} for text in TEXTS],
+    ],
+    ids=["list", "data", "splits", "columns", "pandas", "answers", "list of answers", "messages"],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_are_found_where_people_put_them(tmp_path: Path, whole: object, indent: int | None) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(whole, indent=indent))
+    assert list(join_answers(load_local(path))["text"]) == TEXTS
+
+
+def test_an_object_of_another_shape_is_described(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"meta": {"a": 1}, "items": [1, 2]}))
+    with pytest.raises(ValueError, match=r"one JSON object \('meta': dict, 'items': list\), not a list of rows"):
+        load_local(path)
+
+
+def test_a_file_in_the_place_of_another_is_read_anew_whatever_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for text in ("Old.", "New."):
+        path.write_text(json.dumps({"text": text}) + "\n")
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+        assert load_local(path)["text"][0] == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_csv_file_as_a_spreadsheet_writes_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes('id,text\r\n1,"It\u2019s ""dry"",\nhere."\r\n2,Second; answer\r\n'.encode(encoding))
+    assert list(load_local(path)["text"]) == ['It\u2019s "dry",\nhere.', "Second; answer"]
+    path.write_bytes("id,text\r\n1,First\r\n2,It\u2019s\r\n".encode("cp1252"))
+    with pytest.raises(ValueError, match=r"rows.csv, line 3: the byte 0x92 is not UTF-8 text: save the file"):
+        load_local(path)

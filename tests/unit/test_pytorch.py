@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
@@ -22,7 +24,7 @@ from transformers import (
 
 from clmkit.chunking import collate_blocks
 from clmkit.evaluation import LossHistory, score
-from clmkit.tracks import Track
+from clmkit.tracks import BUNDLED, Track
 from clmkit.training import pytorch as trainer_module
 from clmkit.training.pytorch import (
     HubCallback,
@@ -438,3 +440,59 @@ def test_the_precision_that_is_asked_for_takes_the_place_of_the_other(
     with pytest.raises(InterruptedError):
         build_trainer(quick, model, blocks, tokenizer, **{asked: True})
     assert (seen[asked], seen[other]) == (True, False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_stored_in_half_precision_are_trained_and_saved_in_float32(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+    dtype: torch.dtype,
+) -> None:
+    model.to(dtype).save_pretrained(tmp_path / "half")
+    half = AutoModelForCausalLM.from_pretrained(tmp_path / "half")
+    assert half.dtype == dtype
+    half.transformer.wpe.weight.requires_grad_(False)
+    how = {"max_steps": 2, "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True}
+    trainer = build_trainer(quick, half, blocks, tokenizer, output_dir=str(tmp_path / "tuned"), **how)
+    trainer.train()
+    trainer.save_model()
+    kinds = {name: tensor.dtype for name, tensor in load_file(tmp_path / "tuned" / "model.safetensors").items()}
+    assert kinds.pop("transformer.wpe.weight") == dtype  # what is frozen stays as it was stored
+    assert set(kinds.values()) == {torch.float32}
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "tuned").dtype == torch.float32
+
+
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict
+) -> None:
+    larger = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    larger.add_tokens(["<one>", "<two>"])
+    with pytest.raises(ValueError, match=r"has 4,098 tokens, the model's embedding 4,096: .*resize_token_embeddings"):
+        build_trainer(quick, model, blocks, larger)
+
+
+def test_a_generation_config_that_could_not_be_saved_loses_what_contradicts_it(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    model.generation_config.update(do_sample=False, temperature=0.9, top_p=0.6)
+    build_trainer(quick, model, blocks, tokenizer)
+    model.save_pretrained(tmp_path)
+    saved = GenerationConfig.from_pretrained(tmp_path)
+    assert not saved.do_sample
+    assert saved.temperature in (None, 1.0)
+
+
+@pytest.mark.parametrize("asked", ["no_such_tracker", ["no_such_tracker"]])
+def test_a_tracker_that_is_not_installed_is_refused_before_training(
+    quick: Track,
+    model: GPT2LMHeadModel,
+    blocks: DatasetDict,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: str | list[str],
+) -> None:
+    with pytest.raises(ValueError, match="report_to asks for no_such_tracker: pip install it"):
+        build_trainer(quick, model, blocks, tokenizer, report_to=asked)
+    build_trainer(quick, model, blocks, tokenizer, report_to="none")

@@ -122,3 +122,12 @@ def test_a_streams_faults_are_numbered_as_those_of_stored_rows() -> None:
     nested = IterableDataset.from_generator(lambda: iter([{"answers": {"text": ["a"]}}, {"answers": None}]))
     with pytest.raises(ValueError, match=r"row 1, answer 1 of 'answers.text' is null"):
         list(join_answers(nested))
+
+
+def test_an_error_names_the_row_of_the_file_after_a_split() -> None:
+    texts: list[str | None] = [f"Row {number}." for number in range(40)]
+    texts[17] = None
+    rows = split_rows(Dataset.from_dict({"text": texts}))
+    assert rows["train"]._indices is not None or rows["test"]._indices is not None  # what it is read from
+    with pytest.raises(ValueError, match=r"^row 17, answer 1 of 'text' is null"):
+        join_answers(rows)

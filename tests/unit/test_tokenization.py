@@ -78,6 +78,31 @@ def test_append_eos_ends_every_document_with_eos(tokenizer: PreTrainedTokenizerB
     assert tokens["input_ids"][:] == [[*ids, tokenizer.eos_token_id] for ids in tokenizer(HARD_TEXTS)["input_ids"]]
 
 
+def test_append_eos_adds_none_to_a_text_that_the_tokenizer_ends_by_it_already(
+    own_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    eos, eos_id = own_tokenizer.eos_token, own_tokenizer.eos_token_id
+    template = processors.TemplateProcessing(single=f"$A {eos}", special_tokens=[(eos, eos_id)])
+    own_tokenizer.backend_tokenizer.post_processor = template
+    rows = Dataset.from_dict({"text": ["One text.", "Another."]})
+    for ids in tokenize(rows, own_tokenizer, append_eos=True)["input_ids"]:
+        assert ids.count(eos_id) == 1
+        assert ids[-1] == eos_id
+
+
+def test_special_tokens_in_a_text_are_split_where_the_tokenizer_is_told_to(
+    own_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    texts = [f"The sign {own_tokenizer.eos_token} ends a text.", "This has none."]
+    rows = Dataset.from_dict({"text": texts})
+    whole = own_tokenizer(texts)["input_ids"]
+    assert tokenize(rows, own_tokenizer)["input_ids"][:] == whole
+    own_tokenizer.split_special_tokens = True
+    split = own_tokenizer(texts)["input_ids"]
+    assert split[0] != whole[0]
+    assert tokenize(rows, own_tokenizer)["input_ids"][:] == split
+
+
 def test_two_processes_give_the_same_tokens(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> None:
     one = tokenize(texts["train"], tokenizer)
     two = tokenize(texts["train"], tokenizer, num_proc=2)

@@ -381,3 +381,13 @@ def test_what_is_no_whole_number_of_1_or_more_is_named(value: object) -> None:
     with pytest.raises(ValueError, match=re.escape(f"window must be a whole number of 1 or more, not {value!r}")):
         check_whole_number("window", value)
     check_whole_number("window", 1)
+
+
+def test_brackets_may_be_part_of_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set [v2]").mkdir()
+    for name in ("part1.jsonl", "part[1].jsonl", "set [v2]/a.jsonl"):
+        (tmp_path / name).touch()
+    assert find_files("part[1].jsonl") == ["part[1].jsonl"]
+    assert find_files("set [v2]/*.jsonl") == ["set [v2]/a.jsonl"]
+    assert find_files("part[12].jsonl") == ["part1.jsonl"]
