@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import ModelCard
+from safetensors import SafetensorError, safe_open
 
 from clmkit.hub.client import get_token
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
@@ -57,8 +58,16 @@ def model_folder(track: Track, framework: Framework = "pytorch") -> Path:
 
 
 def is_model(folder: Path) -> bool:
-    """Whether ``from_pretrained`` of Transformers would find a model in the folder."""
-    return (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+    """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
+    if not ((folder / "config.json").is_file() and (folder / "model.safetensors").is_file()):
+        return False
+    try:
+        with safe_open(folder / "model.safetensors", "numpy"):
+            pass  # its header was read, and agrees with its size
+    except SafetensorError as error:
+        print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
+        return False
+    return True
 
 
 def tuned_models(track: Track) -> dict[Framework, Path]:

@@ -1,5 +1,6 @@
 """The tuned models of the three frameworks: where they lie, and how one is found or trained."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,11 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES
 from clmkit.saving import check_output_dir
-from clmkit.tracks import HUB_MODEL, Track
+from clmkit.tracks import BUNDLED, HUB_MODEL, Track
 from clmkit.training import tuned_models as module
 from clmkit.training.tuned_models import (
     TRAINED_BY,
@@ -32,8 +35,8 @@ FRAMEWORKS = get_args(Framework)
 def save(folder: Path) -> None:
     """What makes a folder a model."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).write_text("{}")
+    (folder / "config.json").write_text("{}")
+    save_file({"weight": np.zeros(2)}, folder / "model.safetensors")
 
 
 def test_each_framework_is_trained_by_a_notebook_that_is_there() -> None:
@@ -251,3 +254,13 @@ def test_keras_on_tensorflow_takes_what_the_oldest_gpu_computes_in_itself(
     )
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
     assert precision_policy("tensorflow") == policy
+
+
+def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(BUNDLED / "tiny_gpt2", tmp_path / "model")
+    assert is_model(tmp_path / "model")
+    weights = (tmp_path / "model" / "model.safetensors").read_bytes()
+    for length in (len(weights) // 2, 100, 0):
+        (tmp_path / "model" / "model.safetensors").write_bytes(weights[:length])
+        assert not is_model(tmp_path / "model")
+        assert "was not written whole" in capsys.readouterr().out
