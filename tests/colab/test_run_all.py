@@ -16,6 +16,7 @@ from tests.isolation import CACHE_VARIABLES
 from tests.kernels import ROOT, run
 from tools.course import HEADLESS
 
+pytestmark = pytest.mark.timeout(1200)  # a slow machine, with another file of tests beside
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
 FRESH = {"evaluate", "clmkit"}
 # What the guide's TensorFlow classes need, as those notebooks say.

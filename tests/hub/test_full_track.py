@@ -20,6 +20,7 @@ from tests.hub.notebooks import printed
 from tests.hub.server import StandInHub
 from tools.course import HEADLESS
 
+pytestmark = pytest.mark.timeout(1200)  # a slow machine, with another file of tests beside
 SHARED = f"ada/{MODEL_NAME}"
 WEIGHTS = "model.safetensors"
 FIRST = ["01_login", "02_load_eli5"]
