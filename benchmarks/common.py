@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -134,6 +135,19 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         + " |"
         for line in [lines[0], rule, *lines[1:]]
     )
+
+
+def fill_section(page: str, name: str, text: str) -> str:
+    """Put a text between the marks ``<!-- name -->`` and ``<!-- /name -->`` of a page.
+
+    Raises:
+        ValueError: If the page does not have them once.
+    """
+    section = f"<!-- {name} -->\n{text}\n<!-- /{name} -->"
+    new, count = re.subn(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _: section, page, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"the page has {count} sections between <!-- {name} --> and <!-- /{name} -->, not one")
+    return new
 
 
 def write_json(path: Path, result: Any) -> None:

@@ -32,7 +32,7 @@ from transformers import (
     set_seed,
 )
 
-from benchmarks.common import RESULTS, facts, format_table, write_json
+from benchmarks.common import RESULTS, facts, fill_section, format_table, write_json
 
 PAGE = Path(__file__).parent / "README.md"
 BLOCK_SIZE = 128
@@ -227,19 +227,6 @@ def section() -> str:
     return "\n\n".join([*parts, *([] if files else ["No GPU was at hand to measure on."])])
 
 
-def fill(page: str) -> str:
-    """Put the section between its marks.
-
-    Raises:
-        ValueError: If the page does not have them once.
-    """
-    text = f"<!-- gpu -->\n{section()}\n<!-- /gpu -->"
-    new, count = re.subn("<!-- gpu -->.*<!-- /gpu -->", lambda _: text, page, flags=re.S)
-    if count != 1:
-        raise ValueError(f"the page has {count} sections between <!-- gpu --> and <!-- /gpu -->, not one")
-    return new
-
-
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     result = facts({"main": sys.executable}) | {"found": measure(ON_GPU if CUDA else ON_CPU)}
@@ -249,7 +236,8 @@ def main() -> None:
         return
     name = re.sub(r"\W+", "-", torch.cuda.get_device_name()).strip("-")
     write_json(RESULTS / f"gpu-{name}.json", result)
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(fill_section(page, "gpu", section()), encoding="utf-8")
 
 
 if __name__ == "__main__":

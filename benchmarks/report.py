@@ -7,7 +7,6 @@ what benchmarks/results/NAME.json says.
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from benchmarks import busy, generation, keras_fit, memory, starting, text_to_blocks, training
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, fill_section
 
 FOLDER = Path(__file__).parent
 Bars = Mapping[str, Mapping[str, float]]  # by what the colours mean: the length for each contender
@@ -123,19 +122,7 @@ def section_text(name: str, result: dict[str, Any]) -> str:
     """What stands between the marks of one section."""
     section = SECTIONS[name]
     picture = f"![Bars, in {section.unit}: {section.title}; the numbers are those of the table](images/{name}.png)"
-    return f"<!-- {name} -->\n{section.tables(result)}\n\n{picture}\n\n{where(result)}\n<!-- /{name} -->"
-
-
-def fill(text: str, name: str, result: dict[str, Any]) -> str:
-    """Replace one section of the page.
-
-    Raises:
-        ValueError: If the page has no marks for it.
-    """
-    new, count = re.subn(rf"<!-- {name} -->.*<!-- /{name} -->", lambda _: section_text(name, result), text, flags=re.S)
-    if count != 1:
-        raise ValueError(f"the page has {count} sections between <!-- {name} --> and <!-- /{name} -->, not one")
-    return new
+    return f"{section.tables(result)}\n\n{picture}\n\n{where(result)}"
 
 
 def main() -> None:
@@ -143,7 +130,7 @@ def main() -> None:
     text = page.read_text(encoding="utf-8")
     for name, section in SECTIONS.items():
         result = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-        text = fill(text, name, result)
+        text = fill_section(text, name, section_text(name, result))
         draw(section.bars(result), section, FOLDER / "images" / f"{name}.png")
     page.write_text(text, encoding="utf-8")
     print(page.relative_to(Path.cwd()))

@@ -161,10 +161,10 @@ def _read(path: Path, builder: str, sha256: str, text_column: str | None) -> Dat
         if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
             return None
         if builder == "json":
-            return _read_json(path, sha256, text_column)
+            return _read_json(path, text_column)
         raise
     if builder == "json" and (len(dataset) == 1 or not _has_text(dataset.features, text_column)):
-        return _read_json(path, sha256, text_column) or dataset
+        return _read_json(path, text_column) or dataset
     return dataset
 
 
@@ -202,9 +202,9 @@ def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
     return f"{path}{where}: the byte 0x{byte:02x} is not UTF-8 text: save the file in the encoding UTF-8"
 
 
-def _read_json(path: Path, sha256: str, text_column: str | None) -> Dataset | None:
+def _read_json(path: Path, text_column: str | None) -> Dataset | None:
     """Read a JSON file row by row: the text as it is, every other column as text."""
-    rows = _json_rows(path)
+    rows = _json_rows(path, text_column)
     if not rows:
         return None
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -221,7 +221,7 @@ def _cell(value: Any, keep: bool) -> Any:
     return value if keep or value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _json_rows(path: Path) -> list[dict[str, Any]]:
+def _json_rows(path: Path, text_column: str | None) -> list[dict[str, Any]]:
     """The rows of a JSON file of any of the shapes of ``load_local``.
 
     Raises:
@@ -240,7 +240,7 @@ def _json_rows(path: Path) -> list[dict[str, Any]]:
         if text.lstrip().startswith("["):
             raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
         return list(_json_lines(path, text))
-    rows = found if isinstance(found, list) else _rows_of_object(path, found)
+    rows = found if isinstance(found, list) else _rows_of_object(path, found, text_column)
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise ValueError(f"{path}, row {number - 1}: a row must be a JSON object, not {type(row).__name__}")
@@ -260,14 +260,23 @@ def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _rows_of_object(path: Path, found: Any) -> list[Any]:
+def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
+    """Whether an object is the one row of its file, and no table of columns or of parts."""
+    try:
+        column = text_column or find_text_column(found)
+    except ValueError:
+        return not any(isinstance(value, list | dict) for value in found.values())
+    return isinstance(found.get(column), str) or (column not in found and "." in column)
+
+
+def _rows_of_object(path: Path, found: Any, text_column: str | None) -> list[Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: the file is one JSON {type(found).__name__}, not a list of rows")
     lists = [key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    if _is_row(found, text_column):
+        return [found]
     if lists and set(lists) <= {*ROWS_UNDER, *SPLITS}:
         return [row for key in lists for row in found[key]]
-    if not any(isinstance(value, list | dict) for value in found.values()) or isinstance(found.get("answers"), dict):
-        return [found]  # a file of one row
     columns = [list(value.values()) if isinstance(value, dict) else value for value in found.values()]
     if all(isinstance(column, list) for column in columns) and len(set(map(len, columns))) == 1:
         return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]  # as pandas writes it

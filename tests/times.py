@@ -4,13 +4,12 @@ python -m tests.times
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from benchmarks.common import format_table
+from benchmarks.common import fill_section, format_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
@@ -53,22 +52,9 @@ def describe(suites: list[ElementTree.Element], cores: int | None) -> str:
     )
 
 
-def fill(page: str, text: str) -> str:
-    """Put a text between the marks of a page.
-
-    Raises:
-        ValueError: If the page does not have them once.
-    """
-    section = f"<!-- times -->\n{text}\n<!-- /times -->"
-    new, count = re.subn("<!-- times -->.*<!-- /times -->", lambda _: section, page, flags=re.DOTALL)
-    if count != 1:
-        raise ValueError(f"the page has {count} sections between <!-- times --> and <!-- /times -->, not one")
-    return new
-
-
 def main() -> None:
     text = describe(read_suites(PARTS), os.cpu_count())
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8")
+    PAGE.write_text(fill_section(PAGE.read_text(encoding="utf-8"), "times", text), encoding="utf-8")
     print(text)
 
 

@@ -11,7 +11,7 @@ import pytest
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from benchmarks import busy, generation, gpu_report, keras_fit, memory, report, starting, text_to_blocks, training
-from benchmarks.common import QUIET, RESULTS, format_table, medians, take_turns
+from benchmarks.common import QUIET, RESULTS, fill_section, format_table, medians, take_turns
 from benchmarks.keras_fit_contender import Job
 from benchmarks.text_to_blocks_contender import CHUNK
 from benchmarks.training_contender import CONTENDERS
@@ -125,9 +125,8 @@ def test_every_picture_is_drawn_from_the_results(tmp_path: Path) -> None:
 
 
 def test_a_page_without_the_section_is_refused() -> None:
-    result = json.loads((RESULTS / "generation.json").read_text(encoding="utf-8"))
     with pytest.raises(ValueError, match="0 sections between <!-- generation -->"):
-        report.fill("no marks", "generation", result)
+        fill_section("no marks", "generation", "new")
 
 
 def test_the_gpu_report_runs_whole_on_a_cpu_and_says_what_it_could_not_measure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,9 +143,7 @@ def test_the_gpu_report_runs_whole_on_a_cpu_and_says_what_it_could_not_measure(m
 
 def test_the_page_holds_what_is_known_of_gpus_and_the_notebooks_quote_the_minutes() -> None:
     page = gpu_report.PAGE.read_text(encoding="utf-8")
-    assert gpu_report.fill(page) == page, "python -m benchmarks.gpu_report"
-    with pytest.raises(ValueError, match="0 sections"):
-        gpu_report.fill("no marks")
+    assert fill_section(page, "gpu", gpu_report.section()) == page, "python -m benchmarks.gpu_report"
     minutes = f"about {math.ceil(gpu_report.computed_minutes()['T4'])} minutes on Colab's T4"
     for name in ("07a_infer_pytorch", "07b_infer_keras"):
         assert minutes in (report.FOLDER.parent / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")

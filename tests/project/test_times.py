@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common import fill_section
 from tests.conftest import LONGEST
-from tests.times import PAGE, ROOT, describe, fill, read_suites
+from tests.times import PAGE, ROOT, describe, read_suites
 
 SUITE = """<testsuites><testsuite errors="0" failures="{failures}" time="{time}" timestamp="2026-11-28T12:00:00">
 <testcase classname="tests.hub.test_faults" name="a" time="60"/>
@@ -40,9 +41,9 @@ def test_a_run_that_failed_is_refused(tmp_path: Path) -> None:
 
 def test_the_page_has_the_marks_once() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert "\n<!-- times -->\nnew\n<!-- /times -->\n" in fill(page, "new")
+    assert "\n<!-- times -->\nnew\n<!-- /times -->\n" in fill_section(page, "times", "new")
     with pytest.raises(ValueError, match="0 sections"):
-        fill("no marks", "new")
+        fill_section("no marks", "times", "new")
 
 
 def test_the_files_that_come_first_are_there() -> None:

@@ -179,3 +179,18 @@ def test_a_csv_file_as_a_spreadsheet_writes_it(tmp_path: Path, encoding: str) ->
     path.write_bytes("id,text\r\n1,First\r\n2,It\u2019s\r\n".encode("cp1252"))
     with pytest.raises(ValueError, match=r"rows.csv, line 3: the byte 0x92 is not UTF-8 text: save the file"):
         load_local(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "texts"),
+    [
+        ({"text": "One.", "tags": ["a", "b"], "more": {"deep": 1}}, ["One."]),
+        ({"text": "One.", "data": [{"id": 1}, {"id": 2}]}, ["One."]),
+        ({"answers": {"text": ["One.", "Two."]}, "links": []}, ["One. Two."]),
+        ({"messages": [{"role": "user", "content": "One."}, {"role": "assistant", "content": "Two."}]}, ["One. Two."]),
+    ],
+)
+def test_a_file_of_one_row_is_one_row(tmp_path: Path, row: dict[str, object], texts: list[str]) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    assert list(join_answers(load_local(path))["text"]) == texts
