@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from huggingface_hub.constants import HF_HOME
 from packaging.requirements import Requirement
 
 from clmkit.hub.client import get_token
 from clmkit.hub.login import hub_problem, login_status
 from clmkit.kernels import KERAS_KERNEL, gpu_precision, start_tensorflow
 from clmkit.messages import _, ngettext
+from clmkit.saving import check_cache
 from clmkit.tracks import BUNDLED, has_gpu
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
@@ -38,6 +40,7 @@ def examine() -> Iterator[Finding]:
     yield from _kernels()
     yield _gpu()
     yield _disk(track)
+    yield _cache()
     yield _bundled()
     problem = hub_problem()
     yield _hub(problem, track)
@@ -146,6 +149,14 @@ def _disk(track: str) -> Finding:
         "{free:.1f} GB, and the {track} track needs {needed:g}: make room", free=free, track=track, needed=needed
     )
     return Finding("FAIL", _("Free disk"), detail)
+
+
+def _cache() -> Finding:
+    try:
+        check_cache(HF_HOME)
+    except OSError as error:
+        return Finding("FAIL", _("Cache"), str(error))
+    return Finding("ok", _("Cache"), _("the libraries can write theirs"))
 
 
 def _bundled() -> Finding:

@@ -9,6 +9,8 @@ import datasets
 import evaluate
 import numpy as np
 
+from clmkit.saving import check_cache
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -168,6 +170,11 @@ class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no t
     are sequences of equal length; position ``i`` of the predictions is the model's guess for position ``i + 1`` of the
     references, and references of -100 don't count.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        """As every metric; raises an OSError if the cache, where it keeps what it compares, can't be written."""
+        check_cache(evaluate.config.HF_METRICS_CACHE)
+        super().__init__(**settings)
 
     def _info(self) -> evaluate.MetricInfo:
         ids = datasets.Sequence(datasets.Value("int64"))

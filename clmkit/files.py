@@ -14,10 +14,12 @@ from typing import Any
 
 import pandas as pd
 from datasets import Dataset, Features, Value, concatenate_datasets, load_dataset
+from datasets.config import HF_DATASETS_CACHE
 from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import HfApi
 
 from clmkit.hub.client import hub_step
+from clmkit.saving import check_cache
 from clmkit.texts import find_text_column, holds_text
 from clmkit.tracks import check_data_file
 
@@ -44,6 +46,7 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None, text_colum
     Raises:
         FileNotFoundError: If the file is not there.
         ValueError: If its type is unknown, it can't be parsed (with file and line), or it has no rows.
+        OSError: If the cache can't be written.
     """
     path = check_data_file(path)
     builder = find_builder(path)
@@ -60,6 +63,7 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None, text_colum
             raise  # it says where and what already
         if isinstance(error.__cause__, UnicodeDecodeError):
             raise ValueError(_not_utf8(path, error.__cause__)) from error
+        check_cache(HF_DATASETS_CACHE)
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
         raise ValueError(f"{path}: there are no rows in it to train on")

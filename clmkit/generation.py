@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import (
+    EpsilonLogitsWarper,
+    MinPLogitsWarper,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     RepetitionPenaltyLogitsProcessor,
@@ -15,12 +17,23 @@ from transformers import (
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 from transformers.generation.streamers import BaseStreamer
 
 from clmkit.chunking import context_length
 from clmkit.evaluation import evaluation_mode
 from clmkit.tracks import check_whole_number
+
+# Whatever the model's own generation config asks for.
+_ONE_TEXT = {"num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
+
+# Of a model's own generation config, what generate applies after top_p.
+_OWN_FILTERS: dict[str, Any] = {
+    "min_p": MinPLogitsWarper,
+    "typical_p": TypicalLogitsWarper,
+    "epsilon_cutoff": EpsilonLogitsWarper,
+}
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
 _DRAWING = RLock()
@@ -47,6 +60,10 @@ def _encode(
         which = f" (number {empty[0]})" if len(prompts) > 1 else ""
         raise ValueError(f"the prompt{which} is empty: give the model at least a word to continue")
     documents: list[list[int]] = tokenizer(list(prompts), verbose=False)["input_ids"]
+    # What a tokenizer puts at a text's end would end it before it is continued.
+    documents = [ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] and len(ids) > 1 else ids for ids in documents]
+    if not all(documents):
+        raise ValueError(f"{prompts[documents.index([])]!r} has no tokens: give the model at least a word to continue")
     length, context = max(map(len, documents)), context_length(model.config)
     if context is not None and length + new_tokens > context:
         raise ValueError(
@@ -129,7 +146,7 @@ def generate_texts(
     """
     check_whole_number("max_new_tokens", max_new_tokens)
     check_sampling(repetition_penalty=repetition_penalty)
-    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty)}
+    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), **_ONE_TEXT}
     if do_sample:
         check_sampling(temperature, top_k, top_p)
         arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
@@ -190,8 +207,9 @@ def sampling_steps(
         show: How many tokens to return.
 
     Returns:
-        Five steps: the model's own probabilities, and those after each argument. All have the same tokens, the most
-        probable first by the model's own probabilities.
+        Five steps: the model's own probabilities, and those after each argument; and one more for ``min_p``,
+        ``typical_p`` and ``epsilon_cutoff`` each, where the model's generation config has them, since ``generate``
+        applies them too. All have the same tokens, the most probable first by the model's own probabilities.
 
     Raises:
         ValueError: As ``generate_texts``.
@@ -203,6 +221,7 @@ def sampling_steps(
         f"temperature {temperature:g}": TemperatureLogitsWarper(float(temperature)),
         f"top_k {top_k}": TopKLogitsWarper(top_k) if top_k else None,
         f"top_p {top_p:g}": TopPLogitsWarper(float(top_p)) if top_p < 1 else None,
+        **_own_filters(model),
     }
     with evaluation_mode(model):
         scores: torch.Tensor = model(**inputs).logits[:, -1].float()
@@ -215,6 +234,11 @@ def sampling_steps(
         pairs = list(zip(texts, kept[best].tolist(), strict=True))
         steps.append(SamplingStep(name, int((scores[0] > -math.inf).sum()), pairs))
     return steps
+
+
+def _own_filters(model: PreTrainedModel) -> dict[str, Any]:
+    own = {name: getattr(model.generation_config, name, None) for name in _OWN_FILTERS}
+    return {f"{name} {value:g}": _OWN_FILTERS[name](value) for name, value in own.items() if value and value < 1}
 
 
 def next_token_probabilities(

@@ -27,6 +27,25 @@ def check_output_dir(folder: str | Path) -> Path:
     return folder
 
 
+def check_cache(folder: str | Path) -> None:
+    """Write a file where Hugging Face's libraries keep theirs, which they would fail to with less to say.
+
+    Args:
+        folder: Below ``HF_HOME``, unless a variable of its own says otherwise; it is made if need be.
+
+    Raises:
+        OSError: If it can't be made or written; the message says why, and names ``HF_HOME``.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(
+            f"the cache {str(folder)!r} can't be written ({error.strerror}): set HF_HOME to a folder that can be, and "
+            "start Python again"
+        ) from error
+
+
 def work_in_drive(wanted: bool, folder: str = "causal-lm-course") -> None:
     """In Colab, work in a folder of your Google Drive, so that what is trained outlives the runtime.
 

@@ -18,6 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError
 # HfHubHTTPError, and a page may come in place of JSON.
 HUB_ERRORS: tuple[type[Exception], ...] = (OSError, json.JSONDecodeError, *HfHubHTTPError.__bases__)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
 TRIES = 2  # how often huggingface_hub may make the same request within ``few_retries``
@@ -69,6 +70,8 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
             errno.ENOSPC,
             f"{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
         )
+    if any(isinstance(cause, OSError) and cause.errno in READ_ONLY for cause in _causes(error)):
+        return OSError(f"{sentence} Set HF_HOME to a folder that can be written, and start Python again")
     if status_of(error) in (401, 403):
         return PermissionError(f"{sentence} {remedy}".rstrip())
     return ConnectionError(f"{sentence} {remedy}".rstrip())

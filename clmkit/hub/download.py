@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib.util
 import io
 import json
 import re
@@ -9,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,16 +18,27 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.messages import _
 from clmkit.saving import write_whole
 
 RepoType = Literal["model", "dataset"]
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+TOKENIZER_FILES: tuple[str, ...] = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "merges.txt",
+)
+TOKENIZER_FILES += ("tokenizer.model", "spiece.model", "added_tokens.json", "chat_template.jinja")
 CONFIG_FILES = ("config.json", "generation_config.json", "README.md")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")  # large ones are in parts
 MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, *WEIGHTS)
 NEEDED_WEIGHTS = "model.safetensors|model.safetensors.index.json"
-NEEDED_FILES = ("config.json", "tokenizer.json|vocab.json", "tokenizer.json|merges.txt", NEEDED_WEIGHTS)
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")  # of PyTorch alone
+SENTENCEPIECE = "tokenizer.model|spiece.model"
+NEEDED_TOKENIZER = (f"tokenizer.json|vocab.json|{SENTENCEPIECE}", f"tokenizer.json|merges.txt|{SENTENCEPIECE}")
+NEEDED_FILES = ("config.json", *NEEDED_TOKENIZER, NEEDED_WEIGHTS)
 ATTEMPTS, PATIENCE = 4, 6.0  # how often a download that fails is tried; a silent one, for so many seconds
 SILENCE = 5.0  # seconds in which another server than the Hub has to answer; then there is time to ask once more
 
@@ -165,6 +177,9 @@ def cached_folder(
 def download_model(name: str, *, weights: bool = True) -> str:
     """Get a model, for ``from_pretrained``.
 
+    Weights are taken as safetensors. PyTorch's own files, which are pickles, are taken where there is PyTorch and
+    nothing else, with a line that says so.
+
     Args:
         name: A folder, such as the bundled one, or a repository on the Hub: ``track.model``.
         weights: Whether the weights are needed; a tokenizer does without.
@@ -173,16 +188,60 @@ def download_model(name: str, *, weights: bool = True) -> str:
         A folder's path: what ``from_pretrained`` takes in place of a name on the Hub, and reads without a request.
 
     Raises:
+        FileNotFoundError: If the folder lacks a file.
         PermissionError: As ``download``.
         ConnectionError: As ``download``.
         OSError: As ``download``.
     """
-    if Path(name).is_dir():
-        return name
-    patterns = [file for file in MODEL_FILES if weights or file not in WEIGHTS]
-    needed = [file for file in NEEDED_FILES if weights or file != NEEDED_WEIGHTS]
-    remedy = "Or take the quick track, which needs no network: choose_track('quick')"
-    return str(download(name, patterns, required=needed, remedy=remedy))
+    folder = Path(name) if Path(name).is_dir() else _download_model(name, weights)
+    if weights:
+        files = weight_files(folder)
+        if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
+            raise FileNotFoundError(f"{name!r} is no whole model: there is no {' and no '.join(missing)} in it")
+        if lost := [path.name for path in files if not path.is_file()] or ([] if files else ["model.safetensors"]):
+            raise FileNotFoundError(f"{name!r} has not all of its weights: there is no {', '.join(lost)} in it")
+        if files[0].suffix == ".bin":
+            _say_pickle(name)
+    return str(folder)
+
+
+@cache
+def _say_pickle(name: str) -> None:
+    print(
+        _(
+            "The weights of {name} are a pickle, which can hold programs too. Transformers reads nothing but numbers "
+            "from it; still, take such files only from people you trust.",
+            name=name,
+        )
+    )
+
+
+def _download_model(name: str, weights: bool) -> Path:
+    small = [*CONFIG_FILES, *TOKENIZER_FILES]
+    needed = ["config.json", *NEEDED_TOKENIZER]
+    fetch = partial(download, name, remedy="Or take the quick track, which needs no network: choose_track('quick')")
+    if not weights:
+        return fetch(small, required=needed)
+    try:
+        return fetch([*small, *WEIGHTS], required=[*needed, NEEDED_WEIGHTS])
+    except OSError as error:
+        if type(error.__cause__) is not FileNotFoundError or not importlib.util.find_spec("torch"):
+            raise
+        return fetch([*small, *PICKLES], required=[*needed, NEEDED_WEIGHTS + "|" + "|".join(PICKLES[:2])])
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights that Transformers would read from a folder: the one, or all that its index names.
+
+    An index may name files that are not there. PyTorch's pickles count where there is PyTorch.
+    """
+    for name in ("model.safetensors", *(["pytorch_model.bin"] if importlib.util.find_spec("torch") else [])):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (index := folder / f"{name}.index.json").is_file():
+            parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / part for part in sorted(set(parts))]
+    return []
 
 
 def _is_final(error: BaseException) -> bool:

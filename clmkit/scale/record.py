@@ -12,6 +12,7 @@ import torch
 from transformers import TrainingArguments
 
 from clmkit.evaluation import Score
+from clmkit.messages import _
 from clmkit.saving import write_whole
 from clmkit.scale.data import Prepared
 from clmkit.scale.streams import Stream
@@ -94,18 +95,19 @@ def read_track(record: Mapping[str, Any]) -> Track:
 
 
 def read_record(folder: str | Path) -> dict[str, Any] | None:
-    """The JSON of the run that a folder holds; ``None`` if it holds none.
+    """The JSON of the run that a folder holds; ``None`` if it holds none, or a broken one, which is said.
 
     Raises:
-        ValueError: If the file is no JSON, or of an earlier version of clmkit.
+        ValueError: If it is of an earlier version of clmkit.
     """
     path = Path(folder) / RECORD
     if not path.is_file():
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
+    except ValueError as error:  # a loss of power can leave it empty
+        print(_("Passing over {path}, which is broken: {error}", path=path.as_posix(), error=str(error)))
+        return None
     if "track" not in record:
         raise ValueError(f"{path} is of an earlier version of clmkit: choose another --output_dir, and train again")
     return record

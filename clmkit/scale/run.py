@@ -21,14 +21,16 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
+from clmkit.chunking import context_length
 from clmkit.evaluation import Score, score
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import push_model
 from clmkit.messages import _
-from clmkit.saving import check_output_dir, write_whole
-from clmkit.scale.checkpoints import checkpoint_folder, last_whole, step_of
+from clmkit.saving import write_whole
+from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, last_whole, step_of, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
+from clmkit.scale.folder import own_folder
 from clmkit.scale.guard import STREAM_STATE, Guard
 from clmkit.scale.plan import print_plan
 from clmkit.scale.processes import join_processes, one_voice
@@ -44,6 +46,7 @@ from clmkit.scale.results import write_results
 from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
 from clmkit.tracks import Track, has_gpu
+from clmkit.training.base_models import check_causal
 from clmkit.training.pytorch import COURSE_ARGUMENTS, build_trainer
 
 # A stream has no epochs to log, evaluate and save by.
@@ -80,18 +83,17 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
 
     Raises:
         ValueError: If an argument does not fit the data or the model, a stream comes without ``max_steps``, or the
-            folder holds another run.
+            folder holds another run, other files, or the model to start from.
         FileNotFoundError: If a data file is not there, or the output folder was removed meanwhile.
         ConnectionError: If the Hub fails.
         FloatingPointError: If the loss or the weights are no longer finite.
         MemoryError: If memory ran out.
-        OSError: If the output folder can't be written, or the disk is full.
+        OSError: If the output folder can't be written or another run is at work in it, or the disk is full.
     """
     arguments = _complete(track, stream, arguments)
     timeout = arguments.get("ddp_timeout", 1800)
     join_processes(cpu=arguments["use_cpu"], backend=arguments.get("ddp_backend"), timeout=timeout)
-    with one_voice() as first:
-        folder = check_output_dir(arguments["output_dir"])
+    with one_voice() as first, own_folder(arguments["output_dir"], track.model, first=first) as folder:
         earlier, checkpoint = _find_earlier(folder, first)
         with PartialState().local_main_process_first():  # of each machine; the others find in the cache what it makes
             tokenizer, prepared = _prepare(track, stream, folder, arguments)
@@ -143,13 +145,16 @@ def _complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any])
 
 def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Path | None]:
     """What an earlier call left: the JSON of its run, and its last whole checkpoint."""
-    earlier, checkpoint = read_record(folder), last_whole(folder)
+    earlier = read_record(folder)
+    checkpoint = last_whole(folder) if earlier else None
     PartialState().wait_for_everyone()  # until all have read what the first one is about to change
     if first:
         for unfinished in folder.glob("unfinished-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
-        if not earlier:  # what is there is of a run that had not begun
+        if not earlier:  # what is there is of a run that had not begun, or whose record is lost
             (folder / HELD_OUT).unlink(missing_ok=True)
+            for older in checkpoints(folder):
+                unmark(older)
     PartialState().wait_for_everyone()
     return earlier, checkpoint
 
@@ -157,9 +162,10 @@ def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Pat
 def _prepare(
     track: Track, stream: Stream | None, folder: Path, arguments: Mapping[str, Any]
 ) -> tuple[PreTrainedTokenizerBase, Prepared]:
-    base = download_model(track.model, weights=False)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    context = getattr(AutoConfig.from_pretrained(base), "max_position_embeddings", None)  # BLOOM and Mamba have none
+    base = download_model(track.model)  # before the data are looked at, of which there may be much
+    tokenizer, config = AutoTokenizer.from_pretrained(base), AutoConfig.from_pretrained(base)
+    check_causal(config)
+    context = context_length(config)
     if stream is None:
         return tokenizer, prepare_rows(track, tokenizer, context)
     seed = arguments.get("data_seed")

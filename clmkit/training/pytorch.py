@@ -28,6 +28,7 @@ from clmkit.kernels import gpu_precision
 from clmkit.saving import check_output_dir, write_whole
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
+from clmkit.training.base_models import prepare_to_train
 from clmkit.widgets.live import LivePlot
 
 # The guide's, and what its call lacks; build_trainer adds what depends on the track or the machine.
@@ -40,7 +41,6 @@ COURSE_ARGUMENTS: dict[str, Any] = {
     "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
     "use_cache": True,  # else the saved configuration tells old programs to generate without a cache
 }
-SAMPLING_ARGUMENTS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
 
@@ -221,35 +221,6 @@ def build_trainer(
         processing_class=tokenizer,
         callbacks=[*callbacks, *uploader],
     )
-
-
-def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Make the weights that are trained float32, and the model one that can be saved; refuse a tokenizer too large.
-
-    Half precision has two or three digits: most steps of training are smaller than the last of them, and are lost.
-
-    Args:
-        model: Is changed. A generation config whose sampling arguments contradict ``do_sample=False`` could not be
-            saved; it loses them.
-        tokenizer: The model's.
-
-    Raises:
-        ValueError: If the tokenizer has more tokens than the model has embeddings.
-    """
-    embedding: Any = model.get_input_embeddings()
-    known = len(embedding.weight)
-    if len(tokenizer) > known:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
-            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
-        )
-    for parameter in model.parameters():
-        if parameter.requires_grad and parameter.is_floating_point():
-            parameter.data = parameter.data.float()
-    model.config.dtype = torch.float32
-    if model.generation_config is not None and not model.generation_config.do_sample:
-        for name in SAMPLING_ARGUMENTS:
-            setattr(model.generation_config, name, None)
 
 
 def check_report_to(report_to: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from safetensors import SafetensorError, safe_open
 
 from clmkit.hub.client import get_token
-from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
+from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download, weight_files
 from clmkit.hub.login import user_name
 from clmkit.kernels import gpu_precision
 from clmkit.messages import _
@@ -59,15 +59,16 @@ def model_folder(track: Track, framework: Framework = "pytorch") -> Path:
 
 def is_model(folder: Path) -> bool:
     """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
-    if not ((folder / "config.json").is_file() and (folder / "model.safetensors").is_file()):
-        return False
+    files = weight_files(folder) if (folder / "config.json").is_file() else []
     try:
-        with safe_open(folder / "model.safetensors", "numpy"):
-            pass  # its header was read, and agrees with its size
-    except SafetensorError as error:
+        for path in files:
+            if path.suffix == ".safetensors":
+                with safe_open(path, "numpy"):
+                    pass  # its header was read, and agrees with its size
+    except (FileNotFoundError, SafetensorError) as error:
         print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
         return False
-    return True
+    return bool(files)
 
 
 def tuned_models(track: Track) -> dict[Framework, Path]:

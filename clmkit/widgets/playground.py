@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from IPython.display import display
 from ipywidgets import HTML, BoundedFloatText, BoundedIntText, Box, Button, HBox, Layout, Textarea, VBox, Widget
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList, TextStreamer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
 
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
 from clmkit.messages import _, ngettext
@@ -24,16 +25,27 @@ PANEL += ";line-height:1.5"
 OF_A_TOKEN = ("prompt", "temperature", "top_k", "top_p", "repetition_penalty")  # controls that the bars show
 
 
-class _Words(TextStreamer):
-    """Calls a function with the text so far whenever a word is complete."""
+class _Words(BaseStreamer):
+    """Calls a function with the text so far, up to its last complete word, and in the end with the whole text.
+
+    All tokens are decoded each time: the pieces of some tokenizers read otherwise alone (Transformers' ``TextStreamer``
+    loses line ends of SentencePiece's).
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
-        super().__init__(tokenizer, skip_special_tokens=True)
-        self.text, self.on_text = "", on_text
+        self.tokenizer, self.on_text = tokenizer, on_text
+        self.ids: list[int] = []
 
-    def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        self.text += text
-        self.on_text(self.text)
+    def put(self, value: torch.Tensor) -> None:
+        self.ids += value.flatten().tolist()
+        *words, _unfinished = re.split(r"(?<=\s)", self._text())
+        self.on_text("".join(words).rstrip())
+
+    def end(self) -> None:
+        self.on_text(self._text())
+
+    def _text(self) -> str:
+        return str(self.tokenizer.decode(self.ids, skip_special_tokens=True))
 
 
 class _StopWhen(StoppingCriteria):

@@ -1,5 +1,6 @@
 """The doctor fails where a step of the course would, and only there."""
 
+import re
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -31,6 +32,7 @@ def test_a_machine_that_can_run_the_quick_track_passes(capsys: pytest.CaptureFix
         "Kernel clmkit-keras",
         "GPU",
         "Free disk",
+        "Cache",
         "Bundled files",
         "Hub",
         "Login",
@@ -109,3 +111,12 @@ def test_a_console_without_the_letters_of_a_message_shows_something_in_their_pla
     done = run(sys.executable, "-m", "clmkit", "doctor", PYTHONIOENCODING="cp1252", PYTHONUTF8="0", CLMKIT_LANG="ar")
     assert "UnicodeEncodeError" not in done.stderr
     assert "???" in done.stdout
+
+
+def test_a_cache_that_cannot_be_written_fails_and_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(doctor, "HF_HOME", str(tmp_path / "file" / "home"))
+    assert main(["doctor"]) == 1
+    assert re.search("FAIL  Cache: .*Not a directory.*set HF_HOME", capsys.readouterr().out)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import inspect
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
@@ -17,9 +18,18 @@ from typing import NamedTuple
 import pytest
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from transformers import AutoTokenizer, GPT2LMHeadModel
 
 from clmkit.hub import download as module
-from clmkit.hub.download import ATTEMPTS, MODEL_FILES, cached_folder, download, download_gzip, download_model
+from clmkit.hub.download import (
+    ATTEMPTS,
+    MODEL_FILES,
+    cached_folder,
+    download,
+    download_gzip,
+    download_model,
+    weight_files,
+)
 from clmkit.tracks import HUB_MODEL, Track
 from tests.fake_hub import TOKEN, httpx
 
@@ -440,7 +450,7 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
     with pytest.raises(ConnectionError, match=r"choose_track\('quick'\)") as caught:
         download_model(full.model)
     what = {
-        "tokenizer.json": "tokenizer.json or vocab.json and no tokenizer.json or merges.txt",
+        "tokenizer.json": "tokenizer.json or merges.txt or tokenizer.model or spiece.model",
         "model.safetensors": "model.safetensors or model.safetensors.index.json",
     }
     assert f"no {what.get(missing, missing)} among its files" in str(caught.value)
@@ -449,8 +459,54 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
 def test_weights_may_come_in_parts(cache: Cache, full: Track) -> None:
     content = cache.files.pop("model.safetensors")
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
-    cache.files |= dict.fromkeys([*parts, "model.safetensors.index.json"], content)
+    index = json.dumps({"weight_map": dict(zip(["one", "two"], parts, strict=True))}).encode()
+    cache.files |= {**dict.fromkeys(parts, content), "model.safetensors.index.json": index}
     assert {*parts, "model.safetensors.index.json"} < {path.name for path in Path(download_model(full.model)).iterdir()}
+
+
+def test_pytorchs_own_weights_are_taken_where_there_are_no_others(
+    cache: Cache, full: Track, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = cache.files["model.safetensors"]
+    cache.files["pytorch_model.bin"] = content
+    assert not Path(download_model(full.model), "pytorch_model.bin").exists()
+    assert "pickle" not in capsys.readouterr().out
+
+
+def test_pytorchs_own_weights_are_said_to_be_a_pickle(
+    cache: Cache, full: Track, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache.files["pytorch_model.bin"] = cache.files.pop("model.safetensors")
+    assert Path(download_model(full.model), "pytorch_model.bin").is_file()
+    assert f"The weights of {full.model} are a pickle" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("tokenizer.json", "no whole model: there is no tokenizer.json or vocab.json"),
+        ("config.json", "no whole model: there is no config.json in it"),
+        ("model.safetensors", "not all of its weights: there is no model.safetensors in it"),
+    ],
+)
+def test_a_folder_without_a_whole_model_is_an_error(tmp_path: Path, quick: Track, missing: str, message: str) -> None:
+    folder = shutil.copytree(quick.model, tmp_path / "model")
+    names = ["vocab.json", "merges.txt"] if missing == "tokenizer.json" else []
+    for name in (missing, *names):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError, match=message):
+        download_model(str(folder))
+
+
+def test_a_folder_that_lacks_a_part_of_the_weights_is_an_error(tmp_path: Path, quick: Track) -> None:
+    GPT2LMHeadModel.from_pretrained(quick.model).save_pretrained(tmp_path, max_shard_size="2MB")
+    AutoTokenizer.from_pretrained(quick.model).save_pretrained(tmp_path)
+    files = weight_files(tmp_path)
+    assert len(files) > 1
+    assert download_model(str(tmp_path)) == str(tmp_path)
+    files[1].unlink()
+    with pytest.raises(FileNotFoundError, match=f"not all of its weights: there is no {files[1].name} in it"):
+        download_model(str(tmp_path))
 
 
 def test_the_tokenizer_files_of_other_tokenizers_will_do(cache: Cache, full: Track) -> None:

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -354,3 +355,48 @@ def test_generation_works_with_a_tokenizer_without_pad_token(model: GPT2LMHeadMo
     own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
     own.pad_token = None
     assert generate_text(model, own, PROMPT, max_new_tokens=2).startswith(PROMPT)
+
+
+def test_a_tokenizer_that_ends_texts_does_not_end_prompts(trained: GPT2LMHeadModel) -> None:
+    plain, ending = (AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2") for _ in range(2))
+    eos = ending.eos_token
+    ending.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {eos}", special_tokens=[(eos, ending.eos_token_id)]
+    )
+    assert ending(PROMPT)["input_ids"] == [*plain(PROMPT)["input_ids"], plain.eos_token_id]
+    prompts = [PROMPT, "Because"]
+    texts = [
+        generate_texts(trained, tokenizer, prompts, max_new_tokens=8, do_sample=False) for tokenizer in (plain, ending)
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_whatever_the_models_own_generation_config_asks_for_there_is_one_text_a_prompt(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    expected = generate_texts(trained, tokenizer, [PROMPT, "Because"], max_new_tokens=8)
+    trained.generation_config.update(num_beams=3, num_return_sequences=3, return_dict_in_generate=True)
+    assert generate_texts(trained, tokenizer, [PROMPT, "Because"], max_new_tokens=8) == expected
+
+
+@pytest.mark.parametrize("own", [{"min_p": 0.3}, {"typical_p": 0.2}, {"epsilon_cutoff": 0.05}])
+def test_the_steps_end_with_what_the_models_own_config_leaves(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, own: dict[str, float]
+) -> None:
+    before = sampling_steps(trained, tokenizer, PROMPT, top_k=50, show=ALL)
+    trained.generation_config.update(**own)
+    steps = sampling_steps(trained, tokenizer, PROMPT, top_k=50, show=ALL)
+    ((name, value),) = own.items()
+    assert [step.name for step in steps] == [*(step.name for step in before), f"{name} {value:g}"]
+    # What generate draws from, by its own account.
+    drawn = trained.generate(
+        **tokenizer(PROMPT, return_tensors="pt"),
+        do_sample=True,
+        top_k=50,
+        top_p=1.0,
+        max_new_tokens=1,
+        pad_token_id=0,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    assert steps[-1].left == int((drawn.scores[0] > -torch.inf).sum()) < steps[-2].left

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 import torch
 from ipywidgets import Button, VBox, Widget
-from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, normalizers
+from tokenizers.models import BPE
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
 
 from clmkit.generation import generate_text, sampling_steps
 from clmkit.messages import _
@@ -304,3 +313,26 @@ def test_models_come_out_of_training_mode_and_stay_so(
     monkeypatch.delenv("CLMKIT_WIDGETS", raising=False)
     open_playground({"tuned": model.train()}, tokenizer, PROMPT)
     assert not model.training
+
+
+def test_the_text_that_grows_is_the_one_that_is_returned_with_pieces_that_read_otherwise_alone() -> None:
+    """Of a tokenizer like Llama 2's: spaces before words are part of the pieces, and a line end is a byte."""
+    letters = ["<unk>", "</s>", "\u2581", *"abcdefgh", *(f"<0x{byte:02X}>" for byte in range(256))]
+    backend = Tokenizer(BPE({letter: n for n, letter in enumerate(letters)}, [], unk_token="<unk>", byte_fallback=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(parts)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>")
+    set_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(letters), n_embd=8, n_layer=1, n_head=1, n_positions=64)).eval()
+    line_end, unknown = letters.index("<0x0A>"), [letters.index("<unk>"), letters.index("</s>")]
+    model.generation_config.suppress_tokens = [
+        *unknown,
+        *(n for n, letter in enumerate(letters) if letter.startswith("<0x") and n != line_end),
+    ]
+    seen: list[str] = []
+    text = stream_text(model, tokenizer, "abc", seen.append, max_new_tokens=60, top_k=0)
+    assert "\n" in text
+    assert seen[-1] == text == generate_text(model, tokenizer, "abc", max_new_tokens=60, top_k=0)
+    assert all(text.startswith(part) for part in seen)
+    assert len(set(seen)) > 5

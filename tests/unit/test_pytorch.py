@@ -14,11 +14,21 @@ from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BartConfig,
+    BertConfig,
+    BloomConfig,
     GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    MambaConfig,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
+    Qwen3Config,
+    RobertaConfig,
+    T5Config,
     TrainingArguments,
+    ViTConfig,
     set_seed,
 )
 
@@ -26,6 +36,7 @@ from clmkit.chunking import collate_blocks
 from clmkit.evaluation import LossHistory, score
 from clmkit.tracks import BUNDLED, Track
 from clmkit.training import pytorch as trainer_module
+from clmkit.training.base_models import check_causal
 from clmkit.training.pytorch import (
     HubCallback,
     build_trainer,
@@ -496,3 +507,37 @@ def test_a_tracker_that_is_not_installed_is_refused_before_training(
     with pytest.raises(ValueError, match="report_to asks for no_such_tracker: pip install it"):
         build_trainer(quick, model, blocks, tokenizer, report_to=asked)
     build_trainer(quick, model, blocks, tokenizer, report_to="none")
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [
+        (T5Config(), "continues no text of its own"),
+        (BartConfig(), "continues no text of its own"),
+        (ViTConfig(), "continues no text of its own"),
+        (BertConfig(), "is an encoder"),
+        (RobertaConfig(), "is an encoder"),
+    ],
+    ids=lambda value: getattr(value, "model_type", ""),
+)
+def test_a_model_that_sees_what_follows_is_refused(config: PreTrainedConfig, what: str) -> None:
+    with pytest.raises(ValueError, match=f"of the type '{config.model_type}' {what}"):
+        check_causal(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [GPT2Config(), LlamaConfig(), Qwen3Config(), BloomConfig(), MambaConfig(), BertConfig(is_decoder=True)],
+    ids=lambda config: config.model_type,
+)
+def test_a_causal_model_is_taken(config: PreTrainedConfig) -> None:
+    check_causal(config)
+
+
+def test_an_encoder_is_refused_before_it_is_trained(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=1, intermediate_size=16
+    )
+    blocks = DatasetDict({side: Dataset.from_dict({"input_ids": [[1] * 8]}) for side in ("train", "test")})
+    with pytest.raises(ValueError, match="'bert' is an encoder"):
+        build_trainer(quick, AutoModelForCausalLM.from_config(config), blocks, tokenizer)

@@ -1,13 +1,17 @@
 """Files are written whole or not at all, into a folder that can be written."""
 
+import errno
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import evaluate
 import pytest
 
-from clmkit import saving
-from clmkit.saving import check_output_dir, work_in_drive, write_whole
+from clmkit import files, saving
+from clmkit.evaluation import TokenAccuracy
+from clmkit.files import load_local
+from clmkit.saving import check_cache, check_output_dir, work_in_drive, write_whole
 
 
 def test_check_output_dir_makes_the_folder_and_leaves_it_empty(tmp_path: Path) -> None:
@@ -74,3 +78,26 @@ def test_elsewhere_there_is_no_drive(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(RuntimeError, match="in Colab alone"):
         work_in_drive(True)
     assert Path.cwd() == tmp_path
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_cache(tmp_path / "new" / "cache")
+    assert list((tmp_path / "new" / "cache").iterdir()) == []
+    (tmp_path / "file").touch()
+    said = r"the cache '.*file/cache' can't be written \(Not a directory\): set HF_HOME"
+    with pytest.raises(OSError, match=said):
+        check_cache(tmp_path / "file" / "cache")
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", tmp_path / "file" / "cache")
+    with pytest.raises(OSError, match=said):
+        TokenAccuracy()
+    monkeypatch.setattr(files, "HF_DATASETS_CACHE", tmp_path / "file" / "cache")
+    monkeypatch.setattr(files, "load_dataset", unwritable)
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n')
+    with pytest.raises(OSError, match=said):
+        load_local(tmp_path / "rows.jsonl")
+
+
+def unwritable(*arguments: object, **options: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", "cache")

@@ -1,0 +1,54 @@
+"""What a model has to be, and is made to be, before PyTorch trains it."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+SAMPLING_ARGUMENTS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+
+
+def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make the weights that are trained float32, and the model one that can be saved; refuse a tokenizer too large.
+
+    Half precision has two or three digits: most steps of training are smaller than the last of them, and are lost.
+
+    Args:
+        model: Is changed. A generation config whose sampling arguments contradict ``do_sample=False`` could not be
+            saved; it loses them.
+        tokenizer: The model's.
+
+    Raises:
+        ValueError: If the tokenizer has more tokens than the model has embeddings, or as ``check_causal``.
+    """
+    check_causal(model.config)
+    embedding: Any = model.get_input_embeddings()
+    known = len(embedding.weight)
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
+            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
+        )
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.float()
+    model.config.dtype = torch.float32
+    if model.generation_config is not None and not model.generation_config.do_sample:
+        for name in SAMPLING_ARGUMENTS:
+            setattr(model.generation_config, name, None)
+
+
+def check_causal(config: PreTrainedConfig) -> None:
+    """Raise a ValueError unless a model of such a configuration predicts each token from those before it alone.
+
+    Transformers would load BERT as a "causal" model too, in which each token sees those after it.
+    """
+    kind = config.model_type
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
+        what = "continues no text of its own: it is an encoder with a decoder, or no language model"
+    elif kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and getattr(config, "is_decoder", None) is False:
+        what = "is an encoder: in it each token sees those that follow"
+    else:
+        return
+    raise ValueError(f"a model of the type {kind!r} {what}. Choose a causal language model, such as GPT-2 or Llama")
