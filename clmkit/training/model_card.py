@@ -13,7 +13,7 @@ from clmkit.hub.download import cached_folder
 from clmkit.saving import write_whole
 from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import HUB_DATA, SAMPLE, TINY_MODEL, Track
-from clmkit.training.tuned_models import Framework
+from clmkit.training.tuned_models import Framework, note_tuning
 from clmkit.widgets.plots import save_losses
 
 LIBRARIES: dict[Framework, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ def write_card(
     after: Score,
     history: LossHistory,
 ) -> ModelCard:
-    """Write a model's ``README.md``, with the loss curve as a picture, into its folder.
+    """Write a model's ``README.md``, with the loss curve as a picture, into its folder, and what it was tuned on.
 
     Args:
         folder: Where the model was saved; the last part of its path is the model's name.
@@ -82,6 +82,7 @@ def write_card(
         text = TEXT.format(name=folder.absolute().name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE)
         card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
         card.save(unfinished / "README.md")
+    note_tuning(folder, track)
     return card
 
 

@@ -210,6 +210,7 @@ def build_trainer(
     keep_freed_memory()
     prepare_to_train(model, tokenizer)
     model.loss_type = "ForCausalLM"
+    setattr(model.config, tuned_models.TUNED_ON, tuned_models.describe_tuning(track))
     upload = push_to_hub and args.process_index == 0
     uploader = [HubCallback(output_dir, args.hub_model_id, args.hub_token, args.hub_private_repo)] if upload else []
     return trainer_class(

@@ -1,18 +1,21 @@
 """What fine-tuning has in common in all three frameworks."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from huggingface_hub import ModelCard
 from safetensors import SafetensorError, safe_open
 
+from clmkit.files import describe_files
 from clmkit.hub.client import get_token
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download, weight_files
 from clmkit.hub.login import user_name
 from clmkit.kernels import gpu_precision
 from clmkit.messages import _
-from clmkit.tracks import Track
+from clmkit.saving import write_whole
+from clmkit.tracks import Track, find_files
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {
@@ -20,6 +23,10 @@ TRAINED_BY: dict[Framework, str] = {
     "tf_keras": "06b_train_keras",
     "keras_hub": "06c_train_keras_hub",
 }
+
+TUNED_ON = "tuned_on"
+# Of a track, what a tuned model depends on besides data and model.
+OPTIONS = ("data_revision", "rows", "text_column", "test_size", "block_size", "append_eos", "epochs", "learning_rate")
 
 Policy = Literal["mixed_bfloat16", "mixed_float16", "float32"]
 POLICIES: dict[str, Policy] = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float32": "float32"}
@@ -71,25 +78,75 @@ def is_model(folder: Path) -> bool:
     return bool(files)
 
 
+def describe_tuning(track: Track) -> dict[str, Any]:
+    """What a tuned model depends on, as its ``config.json`` keeps it under ``tuned_on``: no path of this machine."""
+    files, weights = find_files(track.data), weight_files(Path(track.model))
+    return {
+        "data": describe_files(files) if files else track.data,
+        "model": describe_files(list(map(str, weights))) if weights else track.model,
+        **{name: getattr(track, name) for name in OPTIONS},
+    }
+
+
+def note_tuning(folder: Path, track: Track) -> None:
+    """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file."""
+    path = folder / "config.json"
+    if path.is_file():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        with write_whole(folder) as unfinished:
+            config = {**config, TUNED_ON: describe_tuning(track)}
+            (unfinished / path.name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _is_tuned_on(folder: Path, track: Track, name: str) -> bool:
+    """Whether a model was tuned as the track says; if not, a line says what differs."""
+    found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(TUNED_ON)
+    wanted = describe_tuning(track)
+    if found == wanted:
+        return True
+    if found is None:
+        print(_("Not using the model in {folder}: it does not say what it was tuned on", folder=name))
+        return False
+    pairs = [f"{key}: {found.get(key)!r}, {value!r}" for key, value in wanted.items() if found.get(key) != value]
+    differences = "; ".join(pairs)
+    print(_("Not using the model in {folder}, tuned otherwise ({differences})", folder=name, differences=differences))
+    return False
+
+
+def _find(track: Track, framework: Framework) -> tuple[Path, bool]:
+    """The folder of the model that was tuned as the track says, or the first one that is free for it; and which it is.
+
+    A model that was tuned otherwise stays where it is, and the next one goes beside it.
+    """
+    first = folder = model_folder(track, framework)
+    number = 1
+    while is_model(folder):
+        if _is_tuned_on(folder, track, folder.as_posix()):
+            return folder, True
+        number += 1
+        folder = first.with_name(f"{first.name}-{number}")
+    return folder, False
+
+
 def tuned_models(track: Track) -> dict[Framework, Path]:
-    """The folders of the tuned models that are there, by the framework that trained them."""
-    folders: dict[Framework, Path] = {framework: model_folder(track, framework) for framework in TRAINED_BY}
-    return {framework: folder for framework, folder in folders.items() if is_model(folder)}
+    """The folders of the models that were tuned as the track says, by the framework that trained them."""
+    found = {framework: _find(track, framework) for framework in TRAINED_BY}
+    return {framework: folder for framework, (folder, there) in found.items() if there}
 
 
 def find_or_train(track: Track, framework: Framework, train: Callable[[Path], None]) -> Path:
     """Find the tuned model that a framework's notebook saved or shared, or train it; return its folder, and say which.
 
-    On the full track, a model that was shared is looked for in the account that is logged in: training it again takes
-    longer than a download.
+    It has to be tuned on the track's data, from its model, with its options. On the full track, a model that was shared
+    is looked for in the account that is logged in: training it again takes longer than a download.
 
     Args:
         track: What it was, or is to be, trained on.
         framework: Which notebook's model.
         train: Trains a model and saves it in the folder that it is given.
     """
-    folder = model_folder(track, framework)
-    if is_model(folder):
+    folder, there = _find(track, framework)
+    if there:
         print(_("Using the tuned model that is in {folder}", folder=folder.as_posix()))
         return folder
     if track.name == "full" and (shared := _find_shared(track)):
@@ -102,6 +159,7 @@ def find_or_train(track: Track, framework: Framework, train: Callable[[Path], No
         )
     )
     train(folder)
+    note_tuning(folder, track)
     return folder
 
 

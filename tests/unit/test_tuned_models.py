@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from clmkit.training.tuned_models import (
     find_or_train,
     is_model,
     model_folder,
+    note_tuning,
     precision_policy,
     tuned_models,
 )
@@ -32,11 +33,13 @@ from tests.kernels import ROOT
 FRAMEWORKS = get_args(Framework)
 
 
-def save(folder: Path) -> None:
-    """What makes a folder a model."""
+def save(folder: Path, track: Track | None = None) -> None:
+    """What makes a folder a model, and one that was tuned on a track."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text("{}")
     save_file({"weight": np.zeros(2)}, folder / "model.safetensors")
+    if track:
+        note_tuning(folder, track)
 
 
 def test_each_framework_is_trained_by_a_notebook_that_is_there() -> None:
@@ -70,10 +73,10 @@ def test_no_folder_is_no_model(tmp_path: Path) -> None:
 def test_the_tuned_models_are_those_that_are_there(quick: Track) -> None:
     assert tuned_models(quick) == {}
     check_output_dir(model_folder(quick, "pytorch"))
-    save(model_folder(quick, "keras_hub"))
+    save(model_folder(quick, "keras_hub"), quick)
     assert tuned_models(quick) == {"keras_hub": model_folder(quick, "keras_hub")}
     for framework in FRAMEWORKS:
-        save(model_folder(quick, framework))
+        save(model_folder(quick, framework), quick)
     assert tuned_models(quick) == {framework: model_folder(quick, framework) for framework in FRAMEWORKS}
 
 
@@ -99,7 +102,7 @@ def test_find_or_train_trains_once_into_the_folder_and_then_finds_it(
 
 
 def test_find_or_train_does_not_take_half_a_model_or_another_frameworks_for_its_own(quick: Track) -> None:
-    save(model_folder(quick, "pytorch"))
+    save(model_folder(quick, "pytorch"), quick)
     half = check_output_dir(model_folder(quick, "tf_keras"))
     (half / "config.json").write_text("{}")
     trained: list[Path] = []
@@ -168,7 +171,7 @@ def test_a_shared_model_is_taken_from_the_hub_rather_than_trained_again(
 
 
 def test_a_model_that_is_here_wins_over_a_shared_one(full: Track, shared: Shared) -> None:
-    save(model_folder(full))
+    save(model_folder(full), full)
     assert find_or_train(full, "pytorch", shared.trained.append) == model_folder(full)
     assert (shared.asked, shared.trained) == ([], [])
 
@@ -264,3 +267,65 @@ def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pyte
         (tmp_path / "model" / "model.safetensors").write_bytes(weights[:length])
         assert not is_model(tmp_path / "model")
         assert "was not written whole" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 7},
+        {"epochs": 9},
+        {"learning_rate": 1e-5},
+        {"text_column": "title"},
+        {"block_size": 64},
+        {"append_eos": True},
+        {"test_size": 0.5},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_model_that_was_tuned_otherwise_is_left_alone_and_another_trained_beside_it(
+    quick: Track, change: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = replace(quick, **change)
+    save(model_folder(quick), quick)
+    before = {path.name: path.read_bytes() for path in model_folder(quick).iterdir()}
+    trained: list[Path] = []
+
+    def train(folder: Path) -> None:
+        trained.append(folder)
+        save(folder)
+
+    beside = model_folder(quick).with_name("tuned-2")
+    assert find_or_train(other, "pytorch", train) == find_or_train(other, "pytorch", train) == beside
+    ((name, value),) = change.items()
+    said = f"Not using the model in {model_folder(quick).as_posix()}, tuned otherwise "
+    assert f"{said}({name}: {getattr(quick, name)!r}, {value!r})" in capsys.readouterr().out
+    assert find_or_train(quick, "pytorch", train) == model_folder(quick)
+    assert tuned_models(other) == {"pytorch": beside}
+    assert trained == [beside]
+    assert {path.name: path.read_bytes() for path in model_folder(quick).iterdir()} == before
+
+
+def test_a_model_is_not_used_again_once_data_or_base_model_are_others(quick: Track, tmp_path: Path) -> None:
+    save(tmp_path / "base")
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
+    track = replace(quick, data=str(tmp_path / "rows.jsonl"), model=str(tmp_path / "base"))
+    save(model_folder(track), track)
+    assert tuned_models(track) == {"pytorch": model_folder(track)}
+    (tmp_path / "rows.jsonl").write_text('{"text": "two"}\n')
+    assert tuned_models(track) == {}
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
+    save_file({"weight": np.ones(2)}, tmp_path / "base" / "model.safetensors")
+    assert tuned_models(track) == {}
+
+
+def test_what_a_model_was_tuned_on_names_no_path(quick: Track) -> None:
+    save(model_folder(quick), quick)
+    assert "/" not in (model_folder(quick) / "config.json").read_text()
+
+
+def test_a_model_that_does_not_say_what_it_was_tuned_on_is_left_alone(
+    quick: Track, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(model_folder(quick))
+    assert tuned_models(quick) == {}
+    assert "it does not say what it was tuned on" in capsys.readouterr().out
