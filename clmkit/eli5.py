@@ -65,7 +65,7 @@ def load_eli5(track: Track) -> Dataset:
         ConnectionError: If no source could serve the rows; the message gives the reason of each.
         OSError: If the disk is full.
     """
-    if track.data == HUB_DATA and track.data_revision is None:
+    if track.data == HUB_DATA and track.data_revision is None and track.data_config is None:
         return _load_from_first_source(track)
     files = find_files(track.data)
     dataset = load_files(files, track.rows, track.text_column) if files else _load_hub_data(track)
@@ -82,7 +82,7 @@ def load_eli5(track: Track) -> Dataset:
 
 
 def _load_hub_data(track: Track) -> Dataset:
-    rows, source = open_hub_data(str(track.data), track.data_revision)
+    rows, source = open_hub_data(str(track.data), track.data_revision, config=track.data_config)
     rows = rows.select(range(min(track.rows or len(rows), len(rows))))
     rows.info.description = f"{source}, the first {len(rows):,} rows"
     return rows

@@ -120,12 +120,15 @@ def describe_files(files: Sequence[str]) -> str:
     return f"{names}, {sum(size for _, size, _ in described):,} bytes, sha256 {sha256}"
 
 
-def open_hub_data(name: str, revision: str | None = None, *, streaming: bool = False) -> tuple[Any, str]:
+def open_hub_data(
+    name: str, revision: str | None = None, *, config: str | None = None, streaming: bool = False
+) -> tuple[Any, str]:
     """Open the training rows of a data set on the Hub.
 
     Args:
         name: The data set's id.
         revision: A branch, tag or commit; by default the newest.
+        config: Which of its configurations, if it has several.
         streaming: Whether to read the rows as they are asked for, in place of downloading them.
 
     Returns:
@@ -139,8 +142,9 @@ def open_hub_data(name: str, revision: str | None = None, *, streaming: bool = F
     with hub_step(f"asking the Hub for {name}", "Check the name, or name a local file"):
         commit = HfApi().dataset_info(name, revision=revision).sha
     with hub_step(f"loading {name}", "What has arrived is kept: run this again"):
-        rows = load_dataset(name, split="train", revision=commit, streaming=streaming)
-    return rows, f"{name}, commit {commit}"
+        rows = load_dataset(name, config, split="train", revision=commit, streaming=streaming)
+    which = f", configuration {config}" if config else ""
+    return rows, f"{name}{which}, commit {commit}"
 
 
 def _read(path: Path, builder: str, sha256: str, text_column: str | None) -> Dataset | None:

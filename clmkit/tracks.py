@@ -46,6 +46,7 @@ class Track:
             Hub.
         text_column: The column with the text; ``None`` takes ``answers.text`` or ``text``.
         data_revision: A branch, tag or commit of the data set on the Hub; ``None`` takes the newest.
+        data_config: Which configuration of the data set on the Hub, if it has several.
         block_size: Tokens in a block.
         append_eos: Whether every text ends with the end-of-text token.
         test_size: The share of rows to test on; ``None`` takes a fifth, and a hundredth of a stream.
@@ -61,6 +62,7 @@ class Track:
     output_dir: str
     text_column: str | None = None
     data_revision: str | None = None
+    data_config: str | None = None
     block_size: int = 128
     append_eos: bool = False
     test_size: float | None = None
@@ -112,7 +114,7 @@ def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
     path = Path(path)
     if path.is_dir():
-        raise FileNotFoundError(f"{str(path)!r} is a folder: name one data file in it")
+        raise FileNotFoundError(f"{str(path)!r} is a folder here: name a data file in it, or a pattern of such")
     if not path.is_file():
         raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
     return path
@@ -150,6 +152,7 @@ def choose_track(
     epochs: int | None = None,
     text_column: str | None = None,
     data_revision: str | None = None,
+    data_config: str | None = None,
     block_size: int = 128,
     append_eos: bool = False,
     test_size: float | None = None,
@@ -165,10 +168,10 @@ def choose_track(
         model: What to start from in place of the track's own model: a folder, or the id on the Hub, of any causal
             language model. It takes the guide's 3 epochs and learning rate.
         rows: How many rows to load at most. The full track loads 5,000 by default, as the guide does.
-        epochs: How often training goes through the data. The full track takes 3 by default, as the guide does, the
-            quick track 2, to be done in half a minute.
+        epochs: How often training goes through the data; by default 3, as in the guide, and 2 on the quick track.
         text_column: The column with the text; by default ``answers.text`` or ``text``.
         data_revision: A branch, tag or commit of the data set on the Hub.
+        data_config: Which configuration of the data set on the Hub, if it has several.
         block_size: Tokens in a block.
         append_eos: Whether to end every text with the end-of-text token, so that a model can learn to stop.
         test_size: The share of rows to test on; by default a fifth, and a hundredth of a stream.
@@ -186,19 +189,20 @@ def choose_track(
     for label, value in (("rows", rows), ("epochs", epochs), ("block_size", block_size)):
         if value is not None:
             check_whole_number(label, value)
-    own_data = None if data is None else _as_words(data)
-    if own_data is not None:
+    own_data, own_model = _as_words(data) if data else None, os.fspath(model) if model else None
+    if own_data:
         find_files(own_data)
-    base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model))
+    base, reason = _decide(name, bool(own_data), own_model)
     track = replace(
         base,
         data=own_data or base.data,
-        model=base.model if model is None else os.fspath(model),
+        model=own_model or base.model,
         rows=rows or (None if own_data else base.rows),
-        epochs=epochs or (base if model is None else FULL).epochs,
-        learning_rate=(base if model is None else FULL).learning_rate,
+        epochs=epochs or (FULL if own_model else base).epochs,
+        learning_rate=(FULL if own_model else base).learning_rate,
         text_column=text_column,
         data_revision=data_revision,
+        data_config=data_config,
         block_size=block_size,
         append_eos=append_eos,
         test_size=test_size,
@@ -208,10 +212,8 @@ def choose_track(
 
 
 def _as_words(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> str | tuple[str, ...]:
-    if isinstance(data, str | os.PathLike):
-        return os.fspath(data)
-    words = tuple(os.fspath(word) for word in data)
-    return words[0] if len(words) == 1 else words
+    words = (data,) if isinstance(data, str | os.PathLike) else tuple(data)
+    return os.fspath(words[0]) if len(words) == 1 else tuple(os.fspath(word) for word in words)
 
 
 def _decide(name: str | None, own_data: bool, model: str | None) -> tuple[Track, list[str]]:
@@ -279,10 +281,8 @@ def _explain(track: Track, reason: list[str]) -> list[str]:
     """Why the track was chosen, how long it takes, and how to change it; of a job of one's own nothing is known."""
     if track.name == "own":
         return []
-    other = "full" if track.name == "quick" else "quick"
-    change = _("To change it: choose_track({other!r}).", other=other)
-    known = track.model in (QUICK.model, FULL.model)
-    return [*reason, *([_duration(track)] if known else []), change]
+    change = _("To change it: choose_track({other!r}).", other="full" if track.name == "quick" else "quick")
+    return [*reason, *([_duration(track)] if track.model in (QUICK.model, FULL.model) else []), change]
 
 
 def _duration(track: Track) -> str:

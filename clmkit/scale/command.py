@@ -34,7 +34,7 @@ FIRST_OF_TRAINER = {
 }
 OF_STREAM = tuple(field.name for field in dataclasses.fields(Stream))
 SWITCH: dict[str, Any] = {"type": string_to_bool, "nargs": "?", "const": True, "default": False}
-EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError)
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, ImportError)  # of what an option asks for
 
 
 NOT_GIVEN = object()
@@ -152,6 +152,7 @@ def _add_options_of_data(parser: argparse.ArgumentParser) -> None:
     add("append_eos", "end every text with the end-of-text token, so that a model can learn to stop", **SWITCH)
     add("text_column", "the column with the text; by default answers.text or text")
     add("data_revision", "a branch, tag or commit of the data set on the Hub")
+    add("data_config", "which configuration of the data set on the Hub, if it has several")
     add("test_size", "the share of rows to test on; by default 0.2, and 0.01 of a stream", type=float)
     add("test_rows", "test on so many rows of a stream at most", type=int, default=Stream.test_rows)
     add("window", "shuffle so many rows of a stream at a time; memory holds them", type=int, default=Stream.window)
@@ -177,6 +178,8 @@ def _words_of_file(name: str) -> list[str]:
         raise ValueError(f"{name}: must hold options and their values, such as `rows: 1000`")
     words = []
     for option, value in values.items():
+        if value is False and str(option).endswith("_strategy"):
+            value = "no"  # which YAML reads as false, and off too
         if value is not None:
             words += [f"--{option}", *map(_word, value if isinstance(value, list) else [value])]
     return words

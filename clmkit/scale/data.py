@@ -141,7 +141,7 @@ def _open(track: Track) -> tuple[IterableDataset, str]:
         )
         source = describe_files(files)
     else:
-        rows, source = open_hub_data(str(track.data), track.data_revision, streaming=True)
+        rows, source = open_hub_data(str(track.data), track.data_revision, config=track.data_config, streaming=True)
     if track.rows:
         source, rows = f"{source}, the first {track.rows:,} rows", rows.take(track.rows)
     return rows, source

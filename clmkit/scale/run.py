@@ -27,6 +27,7 @@ from clmkit.hub.download import download_model
 from clmkit.hub.upload import push_model
 from clmkit.messages import _
 from clmkit.saving import write_whole
+from clmkit.scale.arguments import check_optimizer, complete
 from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, last_whole, step_of, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
@@ -45,12 +46,9 @@ from clmkit.scale.record import (
 from clmkit.scale.results import write_results
 from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
-from clmkit.tracks import Track, has_gpu
+from clmkit.tracks import Track
 from clmkit.training.base_models import check_causal
-from clmkit.training.pytorch import COURSE_ARGUMENTS, build_trainer
-
-# A stream has no epochs to log, evaluate and save by.
-STREAM_ARGUMENTS = {"eval_strategy": "steps", "eval_steps": 0.1, "save_strategy": "steps", "save_steps": 0.1}
+from clmkit.training.pytorch import build_trainer
 
 
 class RunResult(NamedTuple):
@@ -76,7 +74,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
     Args:
         track: What to train, and on what.
         stream: Given if the data are to be read while training, with memory and disk that do not depend on their size.
-        **arguments: Any field of ``TrainingArguments``; the others are as ``build_trainer`` sets them.
+        **arguments: Any field of ``TrainingArguments``; the others are as ``build_trainer`` sets them. What a run can't
+            honour is refused before it begins.
 
     Returns:
         The folder, and the score on the blocks held out.
@@ -90,7 +89,7 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
         MemoryError: If memory ran out.
         OSError: If the output folder can't be written or another run is at work in it, or the disk is full.
     """
-    arguments = _complete(track, stream, arguments)
+    arguments = complete(track, stream, arguments)
     timeout = arguments.get("ddp_timeout", 1800)
     join_processes(cpu=arguments["use_cpu"], backend=arguments.get("ddp_backend"), timeout=timeout)
     with one_voice() as first, own_folder(arguments["output_dir"], track.model, first=first) as folder:
@@ -121,26 +120,6 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             address = push_model(folder, *chosen)
             print(_("Shared: {address}", address=address))
     return RunResult(folder, after)
-
-
-def _complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, with what has to be known before there is a Trainer; those that can't be honoured are refused."""
-    if arguments.get("resume_from_checkpoint"):
-        raise ValueError("a run goes on from its last whole checkpoint by itself: leave out --resume_from_checkpoint")
-    if arguments.get("dataloader_persistent_workers"):
-        raise ValueError(
-            "workers that persist would keep the order of the first epoch: leave out --dataloader_persistent_workers"
-        )
-    # Without being told, the Trainer does not see the other processes on a machine without a GPU.
-    known = {"use_cpu": not has_gpu(), "output_dir": track.output_dir}
-    known["save_total_limit"] = COURSE_ARGUMENTS["save_total_limit"]
-    if stream is None:
-        return {**known, **arguments}
-    if arguments.get("max_steps", -1) < 1:
-        raise ValueError("nobody knows how long a stream is: say how many steps to train by --max_steps")
-    if arguments.get("dataloader_num_workers"):
-        raise ValueError("a stream is read by the process that trains: leave --dataloader_num_workers at 0")
-    return {**known, **STREAM_ARGUMENTS, **arguments, "ignore_data_skip": True}
 
 
 def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Path | None]:
@@ -189,15 +168,16 @@ def _build(
         model = AutoModelForCausalLM.from_pretrained(trained or download_model(track.model))
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(arguments.get("fsdp"))
     settings = {
-        "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
         **arguments,
+        "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
         "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded,  # no process has the whole model then
     }
     trainer_class: Any = partial(SharedTrainer, guard)
     blocks = {"train": prepared.train, "test": prepared.test}
     trainer = build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
+    check_optimizer(trainer.args, model)
     if sharded and not trainer.is_fsdp_enabled:
         print(_("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole"))
     return trainer

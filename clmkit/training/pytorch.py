@@ -96,6 +96,7 @@ class HubCallback(TrainerCallback):
         hub_model_id: str | None = None,
         hub_token: str | None = None,
         hub_private_repo: bool | None = None,
+        hub_strategy: str = "every_save",
     ) -> None:
         """Make the repository on the Hub, before any training.
 
@@ -104,15 +105,17 @@ class HubCallback(TrainerCallback):
             hub_model_id: As the name for ``Uploads``.
             hub_token: As the token for ``Uploads``.
             hub_private_repo: As ``private`` for ``Uploads``.
+            hub_strategy: ``"end"`` uploads once, at the end.
 
         Raises:
             OSError: If the folder can't be written, and as ``Uploads``, whose errors are kinds of it.
         """
         self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token, hub_private_repo)
+        self.only_at_end = hub_strategy == "end"
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
-        """With every checkpoint, upload the model, unless the last upload is still under way."""
-        if not self.uploads.busy:
+        """With every checkpoint, upload the model, unless only the end counts or the last upload is under way."""
+        if not (self.uploads.busy or self.only_at_end):
             self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
 
     def on_train_end(
@@ -206,13 +209,16 @@ def build_trainer(
     asked_for = arguments.get("report_to") or []
     check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
     args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
+    if args.fp16 and args.device.type == "cpu":
+        raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
     output_dir = check_output_dir(str(args.output_dir))
     keep_freed_memory()
     prepare_to_train(model, tokenizer)
     model.loss_type = "ForCausalLM"
     setattr(model.config, tuned_models.TUNED_ON, tuned_models.describe_tuning(track))
     upload = push_to_hub and args.process_index == 0
-    uploader = [HubCallback(output_dir, args.hub_model_id, args.hub_token, args.hub_private_repo)] if upload else []
+    hub = (args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_strategy)
+    uploader = [HubCallback(output_dir, *hub)] if upload else []
     return trainer_class(
         model=model,
         args=args,

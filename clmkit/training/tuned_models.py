@@ -26,7 +26,17 @@ TRAINED_BY: dict[Framework, str] = {
 
 TUNED_ON = "tuned_on"
 # Of a track, what a tuned model depends on besides data and model.
-OPTIONS = ("data_revision", "rows", "text_column", "test_size", "block_size", "append_eos", "epochs", "learning_rate")
+OPTIONS: tuple[str, ...] = (
+    "data_revision",
+    "data_config",
+    "rows",
+    "text_column",
+    "test_size",
+    "block_size",
+    "append_eos",
+    "epochs",
+)
+OPTIONS += ("learning_rate",)
 
 Policy = Literal["mixed_bfloat16", "mixed_float16", "float32"]
 POLICIES: dict[str, Policy] = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float32": "float32"}

@@ -306,7 +306,7 @@ def test_another_data_set_of_the_hub_is_loaded_by_its_id(
 ) -> None:
     asked = []
 
-    def open_hub_data(name: str, revision: str | None) -> tuple[Dataset, str]:
+    def open_hub_data(name: str, revision: str | None, config: str | None) -> tuple[Dataset, str]:
         asked.append((name, revision))
         return Dataset.from_dict({"text": ["one", "two", "three"]}), f"{name}, commit 123"
 
@@ -321,7 +321,7 @@ def test_another_data_set_of_the_hub_is_loaded_by_its_id(
 
 def test_a_revision_of_eli5_is_asked_of_the_hub_alone(monkeypatch: pytest.MonkeyPatch, quick: Track) -> None:
     rows = Dataset.from_dict({"text": ["one"]})
-    monkeypatch.setattr(eli5, "open_hub_data", lambda name, revision: (rows, f"{name}, commit {revision}"))
+    monkeypatch.setattr(eli5, "open_hub_data", lambda name, revision, config: (rows, f"{name}, commit {revision}"))
     loaded = load_eli5(replace(quick, data=HUB_DATA, data_revision="v2"))
     assert loaded.info.description == f"{HUB_DATA}, commit v2, the first 1 rows"
 

@@ -316,7 +316,7 @@ def test_files_and_patterns_are_found_and_what_is_no_file_is_an_id_of_the_hub(sh
             find_files(missing)
     with pytest.raises(FileNotFoundError, match="data file 'owner/name' is not there"):
         find_files((str(shards / "0.jsonl"), "owner/name"))
-    with pytest.raises(FileNotFoundError, match="is a folder: name one data file in it"):
+    with pytest.raises(FileNotFoundError, match="is a folder here: name a data file in it"):
         find_files(str(shards))
 
 

@@ -1,0 +1,296 @@
+"""Every field of ``TrainingArguments``: honoured by ``train``, or refused in a sentence before training."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+from clmkit.scale import run as run_module
+from clmkit.scale.arguments import REFUSED
+from clmkit.scale.command import parse_training, run_command
+from clmkit.scale.run import train
+from clmkit.tracks import Track, choose_track
+from tests.training import jobs
+from tests.training.launch import record, run
+
+HANDED, LEARNED, REFUSED_BY_US, ELSEWHERE = "handed", "learned", "refused", "elsewhere"
+
+# Field, value, and what must happen. HANDED: the Trainer gets it and honours it itself. LEARNED: other weights come
+# out. REFUSED_BY_US: one of our sentences. ELSEWHERE: other tests hold it. All else is the sentence that has to come.
+TABLE: dict[str, tuple[Any, str]] = {
+    "output_dir": ("elsewhere", ELSEWHERE),
+    "per_device_train_batch_size": (3, LEARNED),
+    "num_train_epochs": (7, HANDED),  # max_steps wins
+    "max_steps": (2, LEARNED),
+    "learning_rate": (3e-3, LEARNED),
+    "lr_scheduler_type": ("cosine", LEARNED),
+    "lr_scheduler_kwargs": ({"num_cycles": 2}, "do not fit linear"),
+    "warmup_steps": (2, LEARNED),
+    "optim": ("sgd", LEARNED),
+    "optim_args": ("eps=1e-2", "--optim_args eps=1e-2 would change nothing with --optim adamw_torch"),
+    "weight_decay": (0.5, LEARNED),
+    "adam_beta1": (0.5, LEARNED),
+    "adam_beta2": (0.5, LEARNED),
+    "adam_epsilon": (1e-3, LEARNED),
+    "optim_target_modules": ("all-linear", "--optim_target_modules all-linear would change nothing"),
+    "gradient_accumulation_steps": (2, LEARNED),
+    "average_tokens_across_devices": (False, HANDED),
+    "max_grad_norm": (0.01, LEARNED),
+    "label_smoothing_factor": (0.3, LEARNED),
+    "bf16": (True, LEARNED),
+    "fp16": (True, "fp16 needs a GPU"),
+    "bf16_full_eval": (True, REFUSED_BY_US),
+    "fp16_full_eval": (True, REFUSED_BY_US),
+    "tf32": (True, "requires Ampere or a newer GPU"),
+    "activation_checkpointing": (True, HANDED),
+    "activation_checkpointing_kwargs": ({"use_reentrant": False}, HANDED),
+    "gradient_checkpointing": (True, HANDED),
+    "gradient_checkpointing_kwargs": ({"use_reentrant": False}, HANDED),
+    "torch_compile": (True, HANDED),
+    "torch_compile_backend": ("eager", HANDED),
+    "torch_compile_mode": ("default", HANDED),
+    "use_liger_kernel": (True, "liger-kernel .* is not available"),
+    "liger_kernel_config": ({"rope": True}, HANDED),
+    "use_cache": (False, HANDED),
+    "neftune_noise_alpha": (5.0, LEARNED),
+    "torch_empty_cache_steps": (1, HANDED),
+    "auto_find_batch_size": (True, HANDED),
+    "logging_strategy": ("epoch", HANDED),
+    "logging_steps": (2, ELSEWHERE),
+    "logging_first_step": (True, HANDED),
+    "log_on_each_node": (False, HANDED),
+    "logging_nan_inf_filter": (True, HANDED),
+    "include_num_input_tokens_seen": ("all", HANDED),
+    "log_level": ("error", HANDED),
+    "log_level_replica": ("error", HANDED),
+    "disable_tqdm": (True, HANDED),
+    "report_to": (["tensorboard"], "report_to asks for tensorboard: pip install it"),
+    "run_name": ("mine", HANDED),
+    "project": ("mine", HANDED),
+    "trackio_space_id": ("mine", HANDED),
+    "trackio_bucket_id": ("mine", HANDED),
+    "trackio_static_space_id": ("mine", HANDED),
+    "eval_strategy": ("no", HANDED),
+    "eval_steps": (3, ELSEWHERE),
+    "eval_delay": (1, HANDED),
+    "per_device_eval_batch_size": (3, HANDED),
+    "prediction_loss_only": (True, HANDED),
+    "eval_on_start": (True, ELSEWHERE),
+    "eval_do_concat_batches": (False, REFUSED_BY_US),
+    "eval_use_gather_object": (True, REFUSED_BY_US),
+    "eval_accumulation_steps": (1, REFUSED_BY_US),
+    "include_for_metrics": (["loss"], REFUSED_BY_US),
+    "batch_eval_metrics": (True, REFUSED_BY_US),
+    "save_only_model": (True, REFUSED_BY_US),
+    "save_strategy": ("best", "`args.metric_for_best_model` must be provided"),
+    "save_steps": (3, ELSEWHERE),
+    "save_on_each_node": (True, HANDED),
+    "save_total_limit": (2, ELSEWHERE),
+    "enable_jit_checkpoint": (True, REFUSED_BY_US),
+    "push_to_hub": (True, ELSEWHERE),
+    "hub_token": ("hf_x", HANDED),
+    "hub_private_repo": (True, ELSEWHERE),
+    "hub_model_id": ("ada/mine", HANDED),
+    "hub_strategy": ("checkpoint", REFUSED_BY_US),
+    "hub_always_push": (True, REFUSED_BY_US),
+    "hub_revision": ("branch", REFUSED_BY_US),
+    "load_best_model_at_end": (True, ELSEWHERE),
+    "metric_for_best_model": ("perplexity", HANDED),
+    "greater_is_better": (False, HANDED),
+    "ignore_data_skip": (True, HANDED),
+    "restore_callback_states_from_checkpoint": (True, HANDED),
+    "full_determinism": (True, HANDED),
+    "seed": (7, LEARNED),
+    "data_seed": (0, LEARNED),
+    "use_cpu": (True, HANDED),
+    "accelerator_config": ({"split_batches": True}, REFUSED_BY_US),
+    "parallelism_config": ({"tp_size": 2}, REFUSED_BY_US),
+    "dataloader_drop_last": (True, REFUSED_BY_US),
+    "dataloader_num_workers": (1, HANDED),
+    "dataloader_pin_memory": (False, HANDED),
+    "dataloader_persistent_workers": (True, REFUSED_BY_US),
+    "dataloader_prefetch_factor": (2, "can only be set when data is loaded in a different process"),
+    "dataloader_multiprocessing_context": ("spawn", "can only be used with multi-process loading"),
+    "dataloader_in_order": (False, HANDED),
+    "remove_unused_columns": (False, HANDED),
+    "label_names": (["labels"], HANDED),
+    "train_sampling_strategy": ("group_by_length", REFUSED_BY_US),
+    "length_column_name": ("size", HANDED),
+    "ddp_find_unused_parameters": (True, HANDED),
+    "ddp_bucket_cap_mb": (1, HANDED),
+    "ddp_broadcast_buffers": (True, HANDED),
+    "ddp_static_graph": (True, HANDED),
+    "ddp_backend": ("gloo", ELSEWHERE),
+    "ddp_timeout": (60, HANDED),
+    "fsdp": ("full_shard", "only works in distributed training"),
+    "fsdp_config": ({"min_num_params": 1}, HANDED),
+    "deepspeed": ({"zero_optimization": {"stage": 1}}, REFUSED_BY_US),
+    "debug": ("underflow_overflow", HANDED),
+    "skip_memory_metrics": (False, HANDED),
+    "do_train": (False, REFUSED_BY_US),
+    "do_eval": (True, HANDED),
+    "do_predict": (True, REFUSED_BY_US),
+    "resume_from_checkpoint": ("checkpoint-6", REFUSED_BY_US),
+    "local_rank": (-1, HANDED),
+}
+
+
+def fields(expected: str) -> list[str]:
+    return [name for name, (_, kind) in TABLE.items() if kind == expected]
+
+
+SENTENCES = {name: kind for name, (_, kind) in TABLE.items() if kind not in (HANDED, LEARNED, REFUSED_BY_US, ELSEWHERE)}
+
+
+@pytest.fixture
+def track(documents: Path, steady_model: Path, tmp_path: Path) -> Track:
+    chosen = choose_track(data=documents, model=steady_model, block_size=16)
+    return dataclasses.replace(chosen, output_dir=str(tmp_path / "out"))
+
+
+@pytest.fixture(scope="module")
+def learned(
+    documents: Path, steady_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., torch.Tensor]:
+    """Trains for four steps, and gives all weights in one tensor."""
+
+    def weights(**arguments: Any) -> torch.Tensor:
+        folder = tmp_path_factory.mktemp("learned") / "out"
+        chosen = dataclasses.replace(
+            choose_track(data=documents, model=steady_model, block_size=16), output_dir=str(folder)
+        )
+        fast = {"max_steps": 4, "learning_rate": 1e-2, "eval_strategy": "no", "save_strategy": "no"}
+        train(chosen, **{**fast, **arguments})
+        parameters = AutoModelForCausalLM.from_pretrained(folder).parameters()
+        return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+    return weights
+
+
+@pytest.fixture(scope="module")
+def usual(learned: Callable[..., torch.Tensor]) -> torch.Tensor:
+    return learned()
+
+
+def test_the_table_knows_every_field() -> None:
+    known = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
+    assert known - TABLE.keys() == set()
+    assert set(fields(REFUSED_BY_US)) == REFUSED.keys()
+
+
+@pytest.mark.parametrize("name", fields(LEARNED))
+def test_what_decides_what_is_learned_does(
+    name: str, learned: Callable[..., torch.Tensor], usual: torch.Tensor
+) -> None:
+    assert not torch.allclose(learned(**{name: TABLE[name][0]}), usual, rtol=0, atol=1e-7)
+
+
+def test_without_a_change_the_same_is_learned(learned: Callable[..., torch.Tensor], usual: torch.Tensor) -> None:
+    assert torch.equal(learned(), usual)
+
+
+class Built(Exception):
+    """Comes with the Trainer, in place of training."""
+
+
+Build = Callable[..., TrainingArguments]
+
+
+@pytest.fixture
+def build(track: Track, monkeypatch: pytest.MonkeyPatch) -> Build:
+    """Gives the arguments that a run's Trainer gets."""
+
+    def stop(*arguments: Any, **options: Any) -> Trainer:
+        raise Built(original(*arguments, **options))
+
+    def build(**arguments: Any) -> TrainingArguments:
+        with pytest.raises(Built) as built:
+            train(track, max_steps=4, **arguments)
+        args: TrainingArguments = built.value.args[0].args
+        return args
+
+    original = run_module.build_trainer
+    monkeypatch.setattr(run_module, "build_trainer", stop)
+    return build
+
+
+@pytest.mark.parametrize("name", fields(HANDED))
+def test_what_the_trainer_honours_reaches_it(name: str, track: Track, build: Build) -> None:
+    value = TABLE[name][0]
+    found = build(**{name: value})
+    made = TrainingArguments(track.output_dir, **{"use_cpu": True, name: value})
+    assert json.dumps(getattr(found, name), default=str) == json.dumps(getattr(made, name), default=str)
+
+
+def test_the_values_handed_on_are_not_those_that_come_without_them(build: Build) -> None:
+    usual = build()
+    same = {name for name in fields(HANDED) if getattr(usual, name) == TABLE[name][0]}
+    assert same <= {
+        "use_cpu",
+        "do_eval",
+        "local_rank",
+        "disable_tqdm",
+        "dataloader_pin_memory",
+    }  # which depend on the machine
+
+
+@pytest.mark.parametrize("name", fields(REFUSED_BY_US))
+def test_what_a_run_cannot_honour_is_refused_before_anything_is_written(name: str, track: Track) -> None:
+    value, why = TABLE[name][0], REFUSED[name][1]
+    with pytest.raises(ValueError, match=re.escape(f"{why}: leave out --{name} {value}")):
+        train(track, max_steps=4, **{name: value})
+    assert not Path(track.output_dir).exists()
+    for honoured in REFUSED[name][0]:
+        assert run_module.complete(track, None, {name: honoured})[name] == honoured
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_what_is_missing_here_or_does_not_fit_is_said_before_training(
+    name: str, track: Track, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module.SharedTrainer, "training_step", lambda *_, **__: pytest.fail("it trains"))
+    with pytest.raises((ValueError, ImportError), match=f"(?i){SENTENCES[name]}"):
+        train(track, max_steps=4, **{name: TABLE[name][0]})
+
+
+def test_a_field_that_is_none_is_refused(track: Track) -> None:
+    with pytest.raises(ValueError, match="TrainingArguments have no field 'overwrite_output_dir'"):
+        train(track, overwrite_output_dir=True)
+
+
+def test_an_evaluation_before_the_first_step_is_logged(track: Track) -> None:
+    train(track, max_steps=4, eval_on_start=True, eval_strategy="no", save_strategy="no")
+    assert [step for step, _ in record(Path(track.output_dir))["losses"]["test"]] == [0]
+
+
+def test_a_backend_for_processes_is_no_error_with_one(track: Track) -> None:
+    assert train(track, max_steps=2, ddp_backend="gloo").score
+
+
+def test_smoothed_labels_weigh_the_same_on_two_processes(words_of: Callable[..., list[str]], tmp_path: Path) -> None:
+    how = {"label_smoothing_factor": 0.3, "max_steps": 12}
+    run(jobs.command, "train", words_of(**how, output_dir=tmp_path / "one"), log=tmp_path / "log")
+    shared = words_of(**how, output_dir=tmp_path / "two", per_device_train_batch_size=2)
+    run(jobs.command, "train", shared, log=tmp_path / "logs", processes=2)
+    one, two = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two"))
+    assert all(torch.allclose(one[name], two[name], atol=2e-5) for name in one)
+
+
+@pytest.mark.parametrize("word", ["no", "off", "false", "No"])
+def test_yamls_words_for_no_are_no(tmp_path: Path, word: str) -> None:
+    (tmp_path / "run.yaml").write_text(f"eval_strategy: {word}\nsave_strategy: {word}\nbf16: {word}\n")
+    found = parse_training([str(tmp_path / "run.yaml")]).arguments
+    assert found == {"eval_strategy": "no", "save_strategy": "no", "bf16": False}
+
+
+def test_a_run_refuses_words_as_the_function_does(
+    words_of: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("train", words_of(hub_revision="branch")) == 1
+    assert "train: a model is pushed to the branch main: leave out --hub_revision branch" in capsys.readouterr().err
