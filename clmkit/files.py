@@ -1,14 +1,12 @@
 """Read a learner's own data, a JSON, JSON Lines, CSV or Parquet file with errors by file and line, or from the Hub."""
 
 import glob
-import gzip
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,27 @@ import pandas as pd
 from datasets import Dataset, Features, Value, concatenate_datasets, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from datasets.exceptions import DatasetGenerationError
+from datasets.utils import logging
 from huggingface_hub import HfApi
 
 from clmkit.hub.client import hub_step
-from clmkit.saving import check_cache
+from clmkit.json_rows import read_json
+from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_utf8, open_unpacked
+from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
 from clmkit.tracks import check_data_file
 
-ROWS_UNDER = ("data", "train", "rows", "examples")
-SPLITS = ("validation", "valid", "dev", "test")  # beside "train"; the course splits the rows of all itself
-BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
+BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+HEADER = 2**16  # bytes in which the first line of a CSV file ends
 
 
-def load_local(path: str | os.PathLike[str], rows: int | None = None, text_column: str | None = None) -> Dataset:
-    """Load a local JSON, JSON Lines, CSV or Parquet file, gzipped or not.
+def load_local(
+    path: str | os.PathLike[str],
+    rows: int | None = None,
+    text_column: str | None = None,
+    encoding: str | None = None,
+) -> Dataset:
+    """Load a local JSON, JSON Lines, CSV or Parquet file, as it is or packed (gz, bz2, xz, zst).
 
     Only the text has to be sound: cells of a CSV file are text whatever they look like, and where the other columns of
     a JSON file do not fit one type, they become text too.
@@ -39,6 +44,7 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None, text_colum
             ``"train"``, ``"rows"`` or ``"examples"``.
         rows: How many rows to keep at most, from the first.
         text_column: The column with the text; by default the one that ``find_text_column`` finds.
+        encoding: Of a JSON or CSV file, as Python names it; by default UTF-8, or UTF-16 where the file's mark says so.
 
     Returns:
         The rows, in their order. ``info.description`` has the file's name and hash, for the model card.
@@ -55,14 +61,14 @@ def load_local(path: str | os.PathLike[str], rows: int | None = None, text_colum
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        dataset = _read(path, builder, sha256, text_column)
+        dataset = _read(path, builder, sha256, text_column, encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(_not_utf8(path, error)) from error
-    except (DatasetGenerationError, ValueError, OSError, EOFError, zlib.error) as error:
+        raise ValueError(not_utf8(path, error)) from error
+    except (DatasetGenerationError, ValueError, *UNPACKING_ERRORS) as error:
         if str(error).startswith(str(path)):
             raise  # it says where and what already
         if isinstance(error.__cause__, UnicodeDecodeError):
-            raise ValueError(_not_utf8(path, error.__cause__)) from error
+            raise ValueError(not_utf8(path, error.__cause__)) from error
         check_cache(HF_DATASETS_CACHE)
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
@@ -78,11 +84,11 @@ def find_builder(path: Path) -> str:
     Raises:
         ValueError: If its type is unknown.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED]
     builder = BUILDERS.get(suffixes[-1] if suffixes else "")
     if builder is None:
-        known = ", ".join(BUILDERS)
-        raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with .gz")
+        known, packed = ", ".join(BUILDERS), ", ".join(PACKED)
+        raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with {packed}")
     return builder
 
 
@@ -147,33 +153,58 @@ def open_hub_data(
     return rows, f"{name}{which}, commit {commit}"
 
 
-def _read(path: Path, builder: str, sha256: str, text_column: str | None) -> Dataset | None:
+def _read(path: Path, builder: str, sha256: str, text_column: str | None, encoding: str | None) -> Dataset | None:
     """Read a file by one of the Datasets library's builders; ``None`` where it holds no rows.
 
     What was read is kept under the file's hash: another file in its place is read anew, whatever its time.
     """
-    if builder == "parquet" and path.suffix.lower() == ".gz":  # the one type that Datasets does not unzip
-        with tempfile.TemporaryDirectory() as folder:
-            plain = Path(folder) / "rows.parquet"
-            with gzip.open(path) as packed, plain.open("wb") as file:
-                shutil.copyfileobj(packed, file)
-            return _read(plain, builder, sha256, text_column)
+    unpacked = _unpack(path, builder, sha256)
     # Without types and without words that stand for nothing, "007", "NA" and "2026-01-01" are the texts that they are.
-    as_text = _csv_as_text(path) if builder == "csv" else {}
+    as_text = _csv_as_text(unpacked, encoding) if builder == "csv" else {}
     try:
-        files = glob.escape(str(path))
-        dataset = load_dataset(builder, f"file-{sha256[:32]}", data_files=files, split="train", **as_text)
+        if builder == "json" and (encoding or encoding_of(path) == "utf-16"):
+            raise ValueError("Arrow's reader takes UTF-8 alone")
+        files = glob.escape(str(unpacked))
+        with _unlogged():
+            dataset = load_dataset(builder, f"file-{sha256[:32]}", data_files=files, split="train", **as_text)
         dataset.with_format("arrow")[:].validate(full=True)  # Arrow's JSON reader takes any bytes as they are
     except (ValueError, StopIteration, DatasetGenerationError, ImportError, NotImplementedError, TypeError) as error:
         # What Datasets says of a file that can be read and has no rows: this text, or a bare StopIteration.
         if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
             return None
         if builder == "json":
-            return _read_json(path, text_column)
+            return read_json(path, text_column, encoding)
         raise
     if builder == "json" and (len(dataset) == 1 or not _has_text(dataset.features, text_column)):
-        return _read_json(path, text_column) or dataset
+        return read_json(path, text_column, encoding) or dataset
     return dataset
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Let Datasets not log a failure that it raises too, and that may be none: what Arrow can't read, clmkit may."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _unpack(path: Path, builder: str, sha256: str) -> Path:
+    """The file, or where Datasets does not unpack its kind, a copy that is unpacked once and kept in the cache."""
+    suffix = path.suffix.lower()
+    if suffix not in PACKED or (suffix != ".zst" and builder != "parquet"):
+        return path
+    plain = Path(HF_DATASETS_CACHE) / "clmkit" / f"{sha256}.{builder}"
+    if not plain.is_file():
+        with (
+            write_whole(plain.parent) as folder,
+            open_unpacked(path) as packed,
+            (folder / plain.name).open("wb") as file,
+        ):
+            shutil.copyfileobj(packed, file)
+    return plain
 
 
 def _has_text(features: Features, text_column: str | None) -> bool:
@@ -183,113 +214,13 @@ def _has_text(features: Features, text_column: str | None) -> bool:
         return False
 
 
-def _csv_as_text(path: Path) -> dict[str, Any]:
+def _csv_as_text(path: Path, encoding: str | None) -> dict[str, Any]:
     """How to read every cell of a CSV file as the text that it is."""
-    with _open(path, "rb") as file:
-        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
-    columns = pd.read_csv(path, nrows=0, encoding=encoding).columns
+    encoding = encoding or encoding_of(path)
+    with open_unpacked(path) as file:
+        header = file.read(HEADER).decode(encoding, "replace").partition("\n")[0]
+    separators = [separator for separator in (",", ";", "\t") if separator in header]
+    how = {"sep": (separators or [","])[0], "encoding": encoding}
+    columns = pd.read_csv(path, nrows=0, **how).columns
     features = Features({str(column): Value("string") for column in columns})
-    return {"features": features, "keep_default_na": False, "encoding": encoding}
-
-
-def _open(path: Path, mode: str, **how: Any) -> Any:
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    return opener(path, mode, **how)
-
-
-def _not_utf8(path: Path, error: UnicodeDecodeError) -> str:
-    """Where a file is not UTF-8, by line and byte."""
-    where, byte = "", error.object[error.start]
-    with _open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as found:
-                where, byte = f", line {number}", line[found.start]
-                break
-    return f"{path}{where}: the byte 0x{byte:02x} is not UTF-8 text: save the file in the encoding UTF-8"
-
-
-def _read_json(path: Path, text_column: str | None) -> Dataset | None:
-    """Read a JSON file row by row: the text as it is, every other column as text."""
-    rows = _json_rows(path, text_column)
-    if not rows:
-        return None
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    examples = {key: next(row[key] for row in rows if key in row) for key in columns}
-    try:
-        column = text_column or find_text_column(examples)
-    except ValueError:
-        column = ""  # join_answers says which columns there are
-    kept = column if column in columns else column.partition(".")[0]
-    return Dataset.from_list([{key: _cell(row.get(key), key == kept) for key in columns} for row in rows])
-
-
-def _cell(value: Any, keep: bool) -> Any:
-    return value if keep or value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _json_rows(path: Path, text_column: str | None) -> list[dict[str, Any]]:
-    """The rows of a JSON file of any of the shapes of ``load_local``.
-
-    Raises:
-        ValueError: If it is malformed, with file and line, or of another shape, with that shape.
-    """
-    try:
-        with _open(path, "rt", encoding="utf-8-sig") as file:
-            text = file.read()
-    except UnicodeDecodeError as error:
-        raise ValueError(_not_utf8(path, error)) from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file: {error}") from error
-    try:
-        found = json.loads(text) if text.strip() else []
-    except json.JSONDecodeError as error:
-        if text.lstrip().startswith("["):
-            raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
-        return list(_json_lines(path, text))
-    rows = found if isinstance(found, list) else _rows_of_object(path, found, text_column)
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, row {number - 1}: a row must be a JSON object, not {type(row).__name__}")
-    return rows
-
-
-def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: malformed JSON: {error.msg}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
-        yield row
-
-
-def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
-    """Whether an object is the one row of its file, and no table of columns or of parts."""
-    try:
-        column = text_column or find_text_column(found)
-    except ValueError:
-        return not any(isinstance(value, list | dict) for value in found.values())
-    return isinstance(found.get(column), str) or (column not in found and "." in column)
-
-
-def _rows_of_object(path: Path, found: Any, text_column: str | None) -> list[Any]:
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: the file is one JSON {type(found).__name__}, not a list of rows")
-    lists = [key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    if _is_row(found, text_column):
-        return [found]
-    if lists and set(lists) <= {*ROWS_UNDER, *SPLITS}:
-        return [row for key in lists for row in found[key]]
-    columns = [list(value.values()) if isinstance(value, dict) else value for value in found.values()]
-    if all(isinstance(column, list) for column in columns) and len(set(map(len, columns))) == 1:
-        return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]  # as pandas writes it
-    shape = ", ".join(f"{key!r}: {type(value).__name__}" for key, value in found.items())
-    raise ValueError(
-        f"{path}: the file is one JSON object ({shape}), not a list of rows: write the rows as a list, one a line, or "
-        f"under one of {', '.join(map(repr, ROWS_UNDER))}"
-    )
+    return {"features": features, "keep_default_na": False, **how}

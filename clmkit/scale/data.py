@@ -136,6 +136,8 @@ def _open(track: Track) -> tuple[IterableDataset, str]:
         builders = {find_builder(Path(file)) for file in files}
         if len(builders) > 1:
             raise ValueError(f"the files of a stream must be of one type, not {' and '.join(sorted(builders))}")
+        if packed := [file for file in files if file.lower().endswith(".zst")]:
+            raise ValueError(f"{packed[0]}: a stream can't be unpacked from zst: unpack the files first, or take gz")
         rows = load_dataset(
             builders.pop(), data_files=[glob.escape(file) for file in files], split="train", streaming=True
         )

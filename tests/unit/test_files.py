@@ -1,14 +1,17 @@
-"""A learner's own files, of every type, gzipped or not."""
+"""A learner's own files, of every type, packed or not."""
 
+import bz2
 import csv
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 
@@ -194,3 +197,58 @@ def test_a_file_of_one_row_is_one_row(tmp_path: Path, row: dict[str, object], te
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(row) + "\n")
     assert list(join_answers(load_local(path))["text"]) == texts
+
+
+PACKERS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+PACKERS["zst"] = lambda content: pa.compress(content, codec="zstd", asbytes=True)
+
+
+@pytest.mark.parametrize("packed", PACKERS)
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_packed_file_is_unpacked_whatever_packed_it(tmp_path: Path, kind: str, packed: str) -> None:
+    plain = tmp_path / f"rows.{kind}"
+    table = Dataset.from_list(ROWS)
+    {"jsonl": table.to_json, "csv": table.to_csv, "parquet": table.to_parquet}[kind](plain)
+    path = tmp_path / f"rows.{kind}.{packed}"
+    path.write_bytes(PACKERS[packed](plain.read_bytes()))
+    assert list(load_local(path)["text"]) == TEXTS
+    path.write_bytes(PACKERS[packed](plain.read_bytes())[:-9])
+    with pytest.raises(ValueError, match=rf"^{path}: "):
+        load_local(path)
+
+
+@pytest.mark.parametrize("packed", PACKERS)
+def test_the_line_of_a_packed_file_is_that_of_the_file_in_it(tmp_path: Path, packed: str) -> None:
+    path = tmp_path / f"rows.jsonl.{packed}"
+    path.write_bytes(PACKERS[packed](b'{"text": "One."}\n{"text": Two}\n'))
+    with pytest.raises(ValueError, match=rf"^{path}, line 2: malformed JSON"):
+        load_local(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"), [("rows.csv", ","), ("rows.csv", ";"), ("rows.csv", "\t"), ("rows.tsv", "\t")]
+)
+def test_a_table_may_have_the_separators_that_spreadsheets_use(tmp_path: Path, name: str, separator: str) -> None:
+    path = tmp_path / name
+    path.write_text(
+        separator.join(["id", "text"]) + "\n" + "".join(f'{n}{separator}"{t}"\n' for n, t in enumerate(TEXTS))
+    )
+    assert list(load_local(path)["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize("encoding", ["cp1252", "shift_jis", "utf-16-be"])
+def test_a_file_in_another_encoding_is_read_by_its_name(tmp_path: Path, kind: str, encoding: str) -> None:
+    texts = ["\u65e5\u672c\u8a9e"] if encoding == "shift_jis" else ["It\u00e9s \u00a0 here", "\u00fcber"]
+    rows = [{"text": text} for text in texts]
+    content = {
+        "json": json.dumps(rows, ensure_ascii=False),
+        "jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+        "csv": "text\n" + "\n".join(texts),
+    }[kind]
+    path = tmp_path / f"rows.{kind}"
+    path.write_bytes(content.encode(encoding))
+    assert list(load_local(path, encoding=encoding)["text"]) == texts
+    if encoding != "utf-16-be":
+        with pytest.raises(ValueError, match=r"is not UTF-8 text.*load_local\(\.\.\., encoding='cp1252'\)"):
+            load_local(path)
