@@ -102,15 +102,19 @@ def note_tuning(folder: Path, track: Track) -> None:
     """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file."""
     path = folder / "config.json"
     if path.is_file():
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = {**_read_config(folder), TUNED_ON: describe_tuning(track)}
         with write_whole(folder) as unfinished:
-            config = {**config, TUNED_ON: describe_tuning(track)}
             (unfinished / path.name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
 
 
 def _is_tuned_on(folder: Path, track: Track, name: str) -> bool:
     """Whether a model was tuned as the track says; if not, a line says what differs."""
-    found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get(TUNED_ON)
+    found = _read_config(folder).get(TUNED_ON)
     wanted = describe_tuning(track)
     if found == wanted:
         return True
@@ -191,6 +195,8 @@ def _find_shared(track: Track) -> Path | None:
                 model=track.model,
             )
         )
+        return None
+    if TUNED_ON in _read_config(folder) and not _is_tuned_on(folder, track, repo_id):
         return None
     print(_("Using the tuned model {name} on the Hub, commit {commit}", name=repo_id, commit=folder.name))
     return folder

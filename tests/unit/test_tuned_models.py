@@ -1,5 +1,6 @@
 """The tuned models of the three frameworks: where they lie, and how one is found or trained."""
 
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -329,3 +330,16 @@ def test_a_model_that_does_not_say_what_it_was_tuned_on_is_left_alone(
     save(model_folder(quick))
     assert tuned_models(quick) == {}
     assert "it does not say what it was tuned on" in capsys.readouterr().out
+
+
+def test_a_shared_model_that_was_tuned_otherwise_is_not_used(
+    full: Track, shared: Shared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(shared.model, Path)
+    note_tuning(shared.model, full)
+    assert find_or_train(full, "pytorch", shared.trained.append) == shared.model
+    note_tuning(shared.model, replace(full, epochs=9))
+    find_or_train(full, "pytorch", shared.trained.append)
+    assert shared.trained == [model_folder(full)]
+    said = capsys.readouterr().out
+    assert re.search(r"Not using the model in ada/tuned, tuned otherwise \(epochs: 9, \d\)", said), said
