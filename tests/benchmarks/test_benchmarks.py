@@ -33,6 +33,7 @@ def test_every_way_from_text_to_blocks_runs_and_keeps_what_it_should(tmp_path: P
     assert text_to_blocks.table(found).count("\n") == len(names) + 1
 
 
+@pytest.mark.long
 def test_every_way_of_training_runs_and_ends_at_the_same_loss(tmp_path: Path) -> None:
     model = training.MODELS["tiny"]._replace(steps=4, warmup=1)
     command = partial(training.contender_command, job=training.make_job("tiny", model, tmp_path))
@@ -73,6 +74,7 @@ def test_the_advice_on_memory_quotes_what_was_measured(page: str) -> None:
     assert memory.blocks_that_fit(found, "float32") >= 64
 
 
+@pytest.mark.long
 def test_every_job_is_measured_alone_and_beside_another_process() -> None:
     found = medians(take_turns(["as PyTorch comes", "GOMP_SPINCOUNT=0"], busy.command(0.1), 1, QUIET))
     assert all(set(one) == {f"{job}, {place}" for job in busy.JOBS for place in busy.PLACES} for one in found.values())
@@ -87,6 +89,7 @@ def test_every_way_of_generating_gives_the_same_texts(monkeypatch: pytest.Monkey
     assert generation.table(found).count("\n") == len(found["medians"]) + 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("train", ["guide", "tf_keras", "keras_hub", "trainer"])
 def test_every_way_of_fitting_runs(tmp_path: Path, train: str) -> None:
     contender = next(one for one in keras_fit.CONTENDERS if one.train == train)
@@ -97,6 +100,7 @@ def test_every_way_of_fitting_runs(tmp_path: Path, train: str) -> None:
     assert len(measured["steps_s"]) == 2
 
 
+@pytest.mark.long
 def test_a_notebooks_start_is_measured_up_to_its_first_output() -> None:
     path = starting.NOTEBOOKS / "05_chunk.ipynb"
     measured = starting.time_notebook(path)

@@ -319,8 +319,10 @@ def test_the_three_frameworks_tune_the_model_equally_well(
             run_nbval(ROOT / "notebooks" / f"{notebook}.ipynb", workspace)
     folders = tuned_models(track)
     blocks = prepare_blocks(track, AutoTokenizer.from_pretrained(folders["pytorch"]))["test"]
+    before = score(AutoModelForCausalLM.from_pretrained(track.model), blocks).perplexity
     tuned = {
         name: score(AutoModelForCausalLM.from_pretrained(path), blocks).perplexity for name, path in folders.items()
     }
     assert set(tuned) == set(TRAINED_BY)
     assert max(tuned.values()) <= 1.03 * min(tuned.values()), tuned
+    assert max(tuned.values()) <= 0.35 * before, f"{before} before: {tuned}"

@@ -219,6 +219,7 @@ def test_the_first_lines_hold_the_two_commands_and_a_picture() -> None:
     assert "](notebooks/.course/images/loss_curve.png)" in top
 
 
+@pytest.mark.long
 def test_plain_commands_for_machines_without_make_work() -> None:
     block = README.split("<!-- plain commands -->")[1].split("\n\n")[0]
     commands = [line.strip() for line in block.splitlines() if line.strip()]
