@@ -160,7 +160,7 @@ def _read(path: Path, builder: str, sha256: str, text_column: str | None, encodi
     """
     unpacked = _unpack(path, builder, sha256)
     # Without types and without words that stand for nothing, "007", "NA" and "2026-01-01" are the texts that they are.
-    as_text = _csv_as_text(unpacked, encoding) if builder == "csv" else {}
+    as_text = _csv_as_text(path, encoding) if builder == "csv" else {}
     try:
         if builder == "json" and (encoding or encoding_of(path) == "utf-16"):
             raise ValueError("Arrow's reader takes UTF-8 alone")
@@ -216,11 +216,16 @@ def _has_text(features: Features, text_column: str | None) -> bool:
 
 def _csv_as_text(path: Path, encoding: str | None) -> dict[str, Any]:
     """How to read every cell of a CSV file as the text that it is."""
-    encoding = encoding or encoding_of(path)
+    encoding, sep = encoding or encoding_of(path), "\t" if ".tsv" in path.suffixes else ","
     with open_unpacked(path) as file:
         header = file.read(HEADER).decode(encoding, "replace").partition("\n")[0]
-    separators = [separator for separator in (",", ";", "\t") if separator in header]
-    how = {"sep": (separators or [","])[0], "encoding": encoding}
-    columns = pd.read_csv(path, nrows=0, **how).columns
+    if other := next((one for one in ";\t" if one in header and sep not in header), None):
+        raise ValueError(
+            f"{path}, line 1: the columns are separated by {other!r}, not by {sep!r}: save the file with commas as "
+            ".csv, or with tabs as .tsv"
+        )
+    how = {"sep": sep, "encoding": encoding}
+    with open_unpacked(path) as file:
+        columns = pd.read_csv(file, nrows=0, **how).columns
     features = Features({str(column): Value("string") for column in columns})
     return {"features": features, "keep_default_na": False, **how}

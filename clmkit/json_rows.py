@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from datasets import Dataset
 
 from clmkit.packed import UNPACKING_ERRORS, encoding_of, not_utf8, open_unpacked
@@ -26,7 +27,19 @@ def read_json(path: Path, text_column: str | None, encoding: str | None) -> Data
     except ValueError:
         column = ""  # join_answers says which columns there are
     kept = column if column in columns else column.partition(".")[0]
-    return Dataset.from_list([{key: _cell(row.get(key), key == kept) for key in columns} for row in rows])
+    try:
+        return Dataset.from_list([{key: _cell(row.get(key), key == kept) for key in columns} for row in rows])
+    except (pa.ArrowException, ValueError) as error:  # every other column is text by now
+        raise ValueError(f"{path}{_odd_one([row.get(kept) for row in rows], kept)}") from error
+
+
+def _odd_one(values: list[Any], column: str) -> str:
+    """Which value of a column is of another type than the first, as far as they are not lists of such."""
+    found = [(row, type(value).__name__) for row, value in enumerate(values) if value is not None]
+    odd = next(((row, kind) for row, kind in found if kind != found[0][1]), None)
+    if odd is None:
+        return f": the lists or objects in {column!r} hold values of several types: they must be strings"
+    return f", row {odd[0]}: {column!r} is of the type {odd[1]}, and before of the type {found[0][1]}: mend that row"
 
 
 def _cell(value: Any, keep: bool) -> Any:

@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -225,15 +226,22 @@ def test_the_line_of_a_packed_file_is_that_of_the_file_in_it(tmp_path: Path, pac
         load_local(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "separator"), [("rows.csv", ","), ("rows.csv", ";"), ("rows.csv", "\t"), ("rows.tsv", "\t")]
-)
-def test_a_table_may_have_the_separators_that_spreadsheets_use(tmp_path: Path, name: str, separator: str) -> None:
-    path = tmp_path / name
-    path.write_text(
-        separator.join(["id", "text"]) + "\n" + "".join(f'{n}{separator}"{t}"\n' for n, t in enumerate(TEXTS))
-    )
-    assert list(load_local(path)["text"]) == TEXTS
+def write_table(path: Path, separator: str) -> None:
+    lines = [f"id{separator}text", *(f'{number}{separator}"{text}"' for number, text in enumerate(TEXTS))]
+    path.write_text("\n".join(lines))
+
+
+def test_columns_are_separated_by_tabs_in_a_tsv_file(tmp_path: Path) -> None:
+    write_table(tmp_path / "rows.tsv", "\t")
+    assert list(load_local(tmp_path / "rows.tsv")["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_other_separators_are_named(tmp_path: Path, separator: str) -> None:
+    write_table(tmp_path / "rows.csv", separator)
+    said = f"rows.csv, line 1: the columns are separated by {separator!r}, not by ',': save the file with commas"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_local(tmp_path / "rows.csv")
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
