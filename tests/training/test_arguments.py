@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,15 @@ TABLE: dict[str, tuple[Any, str]] = {
     "resume_from_checkpoint": ("checkpoint-6", REFUSED_BY_US),
     "local_rank": (-1, HANDED),
 }
+
+
+@pytest.fixture(autouse=True)
+def _environment() -> Iterator[None]:
+    """TrainingArguments write some of what they are asked for into the environment."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def fields(expected: str) -> list[str]:
