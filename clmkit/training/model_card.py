@@ -1,6 +1,7 @@
 """Write the card of a tuned model: what it takes to understand the model's figures, and to train it again."""
 
 import importlib.metadata
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def write_card(
     folder = Path(folder)
     facts = {
         "base model": base_model(track),
+        **_stored_precision(track),
         **(describe_blocks(blocks, track) if isinstance(blocks, DatasetDict) else blocks),
         **hyperparameters,
         **({"perplexity before": _describe_score(before)} if before else {}),
@@ -137,6 +139,16 @@ def base_model(track: Track) -> str:
         return f"the tiny GPT-2 that is bundled with {_clmkit()}"
     folder = cached_folder(track.model, ["config.json"], required=["config.json"])
     return f"{track.model}, commit {folder.name}" if folder else track.model
+
+
+def _stored_precision(track: Track) -> dict[str, str]:
+    """In which precision the base model's weights were stored, where it is not the float32 that they are trained in."""
+    local = Path(track.model) if Path(track.model).is_dir() else None
+    folder = local or cached_folder(track.model, ["config.json"], required=["config.json"])
+    path = folder / "config.json" if folder else None
+    config = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+    dtype = config.get("dtype") or config.get("torch_dtype") or "float32"  # the older name
+    return {} if dtype == "float32" else {"base model's weights": f"stored in {dtype}, trained and saved in float32"}
 
 
 def _clmkit() -> str:

@@ -1,4 +1,5 @@
 import importlib.metadata
+import json
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -190,3 +191,18 @@ def test_a_share_of_ones_own_to_test_on_is_named(write: Write, quick: Track) -> 
     assert (
         facts(write(replace(quick, test_size=0.125)))["split"] == "0.125 of the rows held out before packing, seed 42"
     )
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_the_card_says_in_which_precision_the_base_model_was_stored(
+    write: Write, full: Track, quick: Track, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "cache" / COMMIT
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({name: "bfloat16"}))
+    assert facts(write(full))["base model's weights"] == "stored in bfloat16, trained and saved in float32"
+    local = replace(quick, model=str(folder))
+    assert facts(write(local))["base model's weights"] == "stored in bfloat16, trained and saved in float32"
+    (folder / "config.json").write_text(json.dumps({name: "float32"}))
+    assert "base model's weights" not in facts(write(full))
+    assert "base model's weights" not in facts(write(quick))
