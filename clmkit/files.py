@@ -84,12 +84,16 @@ def find_builder(path: Path) -> str:
     Raises:
         ValueError: If its type is unknown.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED]
-    builder = BUILDERS.get(suffixes[-1] if suffixes else "")
+    builder = BUILDERS.get(_suffix(path))
     if builder is None:
         known, packed = ", ".join(BUILDERS), ", ".join(PACKED)
         raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with {packed}")
     return builder
+
+
+def _suffix(path: Path) -> str:
+    """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
 
 
 def load_files(files: Sequence[str], rows: int | None = None, text_column: str | None = None) -> Dataset:
@@ -216,7 +220,7 @@ def _has_text(features: Features, text_column: str | None) -> bool:
 
 def _csv_as_text(path: Path, encoding: str | None) -> dict[str, Any]:
     """How to read every cell of a CSV file as the text that it is."""
-    encoding, sep = encoding or encoding_of(path), "\t" if ".tsv" in path.suffixes else ","
+    encoding, sep = encoding or encoding_of(path), "\t" if _suffix(path) == ".tsv" else ","
     with open_unpacked(path) as file:
         header = file.read(HEADER).decode(encoding, "replace").partition("\n")[0]
     if other := next((one for one in ";\t" if one in header and sep not in header), None):

@@ -9,14 +9,18 @@ from typing import Any
 
 import pyarrow as pa
 
-PACKED: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zst": pa.CompressedInputStream}
+PACKED: dict[str, Any] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": lambda path, mode: pa.CompressedInputStream(str(path), "zstd"),
+}
 UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def open_unpacked(path: Path) -> Any:
     """The bytes of a file, unpacked."""
-    suffix = path.suffix.lower()
-    return pa.CompressedInputStream(str(path), "zstd") if suffix == ".zst" else PACKED.get(suffix, open)(path, "rb")
+    return PACKED.get(path.suffix.lower(), open)(path, "rb")
 
 
 def encoding_of(path: Path) -> str:

@@ -18,8 +18,7 @@ def check_output_dir(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        _write_in(folder)
     except OSError as error:
         raise OSError(
             f"the output folder {str(folder)!r} can't be written ({error.strerror}): choose another output_dir"
@@ -37,13 +36,17 @@ def check_cache(folder: str | Path) -> None:
         OSError: If it can't be made or written; the message says why, and names ``HF_HOME``.
     """
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        _write_in(Path(folder))
     except OSError as error:
         raise OSError(
             f"the cache {str(folder)!r} can't be written ({error.strerror}): set HF_HOME to a folder that can be, and "
             "start Python again"
         ) from error
+
+
+def _write_in(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def work_in_drive(wanted: bool, folder: str = "causal-lm-course") -> None:

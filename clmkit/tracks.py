@@ -189,17 +189,17 @@ def choose_track(
     for label, value in (("rows", rows), ("epochs", epochs), ("block_size", block_size)):
         if value is not None:
             check_whole_number(label, value)
-    own_data, own_model = _as_words(data) if data else None, os.fspath(model) if model else None
-    if own_data:
+    own_data = None if data is None else _as_words(data)
+    if own_data is not None:
         find_files(own_data)
-    base, reason = _decide(name, bool(own_data), own_model)
+    base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model))
     track = replace(
         base,
-        data=own_data or base.data,
-        model=own_model or base.model,
-        rows=rows or (None if own_data else base.rows),
-        epochs=epochs or (FULL if own_model else base).epochs,
-        learning_rate=(FULL if own_model else base).learning_rate,
+        data=base.data if own_data is None else own_data,
+        model=base.model if model is None else os.fspath(model),
+        rows=rows or (base.rows if own_data is None else None),
+        epochs=epochs or (base if model is None else FULL).epochs,
+        learning_rate=(base if model is None else FULL).learning_rate,
         text_column=text_column,
         data_revision=data_revision,
         data_config=data_config,

@@ -232,8 +232,11 @@ def write_table(path: Path, separator: str) -> None:
 
 
 def test_columns_are_separated_by_tabs_in_a_tsv_file(tmp_path: Path) -> None:
-    write_table(tmp_path / "rows.tsv", "\t")
-    assert list(load_local(tmp_path / "rows.tsv")["text"]) == TEXTS
+    for name in ("rows.tsv", "ROWS.TSV", "a.csv.tsv"):
+        write_table(tmp_path / name, "\t")
+        assert list(load_local(tmp_path / name)["text"]) == TEXTS
+    write_table(tmp_path / "a.tsv.csv", ",")
+    assert list(load_local(tmp_path / "a.tsv.csv")["text"]) == TEXTS
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])

@@ -391,3 +391,8 @@ def test_brackets_may_be_part_of_a_name(tmp_path: Path, monkeypatch: pytest.Monk
     assert find_files("part[1].jsonl") == ["part[1].jsonl"]
     assert find_files("set [v2]/*.jsonl") == ["set [v2]/a.jsonl"]
     assert find_files("part[12].jsonl") == ["part1.jsonl"]
+
+
+def test_a_name_that_is_empty_is_not_taken_for_none() -> None:
+    with pytest.raises(FileNotFoundError, match="is a folder here: name a data file in it"):
+        choose_track("quick", data="")
