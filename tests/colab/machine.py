@@ -99,16 +99,20 @@ def _write_wheel(folder: Path, name: str, version: str) -> None:
         wheel.writestr(f"{information}/RECORD", "")
 
 
-def run_in_colab(name: str, folder: Path, machine: Machine, wheel: Path, **environment: str) -> nbformat.NotebookNode:
+def run_in_colab(
+    name: str, folder: Path, machine: Machine, wheel: Path, rows: int | None = None, **environment: str
+) -> nbformat.NotebookNode:
     """Run a committed notebook on such a machine, and give it back as executed.
 
-    Its install line really runs; in it a wheel stands for the repository's address. All else is as it was committed.
+    Its install line really runs; in it a wheel stands for the repository's address. All else is as it was committed,
+    but for ``rows``.
 
     Args:
         name: Which, without ``.ipynb``.
         folder: The notebook works in ``work``, an empty folder in this one.
         machine: Where it runs.
         wheel: What takes the place of the repository.
+        rows: How many the notebook is to load, as its cell then asks ``choose_track``; without it, all.
         environment: More of the environment: ``HF_ENDPOINT=...``, ``COLAB_SECRET_HF_TOKEN=...``.
 
     Raises:
@@ -118,6 +122,9 @@ def run_in_colab(name: str, folder: Path, machine: Machine, wheel: Path, **envir
     setup = next(cell for cell in notebook.cells if cell.cell_type == "code")
     assert INSTALL_FROM in setup.source
     setup.source = setup.source.replace(INSTALL_FROM, wheel.as_uri())
+    if rows:
+        (choice,) = [cell for cell in notebook.cells if "choose_track()" in cell.source and cell.cell_type == "code"]
+        choice.source = choice.source.replace("choose_track()", f"choose_track(rows={rows})")
     kernel = notebook.metadata.kernelspec.name
     spec = folder / "kernels" / kernel / "kernel.json"
     spec.parent.mkdir(parents=True)

@@ -13,8 +13,8 @@ from tests.hub.play import complaints, play
 
 # The clients' waits are cut to a fifth; ``python -m tests.hub.report`` measures the whole ones against the limits.
 HURRY = 5
-# So what is tested is that a step ends, and four plays at a time on a slow machine take long to import.
-ALLOWANCE = 60
+# So what is tested is that a step ends: four plays beside other tests can take minutes to import TensorFlow.
+ALLOWANCE = 300
 # One of each step is played by Pythons of their own too, and has to come out as by forks of a prepared one.
 STEPS = {row.step: row for row in reversed(ROWS)}
 PLAYED = [(row, kernel, False) for row in ROWS for kernel in row.kernels]

@@ -17,7 +17,7 @@ LOCKS = {
     for name in ("main.txt", "keras.txt")
 }
 EXTRAS = {
-    "main.txt": ("torch", "keras-hub", "lab", "bench", "site", "test", "browser"),
+    "main.txt": ("torch", "keras-hub", "lora", "real-model", "lab", "bench", "site", "test", "browser"),
     "keras.txt": ("keras", "keras-kernel"),
 }
 PYTHONS = ("3.11", "3.12", "3.13")
@@ -51,7 +51,7 @@ def test_every_range_admits_the_locked_version_on_every_python(lock: str, python
         assert requirement.specifier.contains(version), f"{requirement} against {version}"
 
 
-@pytest.mark.parametrize("extra", [None, "torch", "keras-hub"])
+@pytest.mark.parametrize("extra", [None, "torch", "keras-hub", "lora"])
 def test_colab_has_what_the_ranges_ask_for_but_evaluate(extra: str | None) -> None:
     # Else an install line would replace what is there, which breaks binaries, widgets and progress bars.
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
