@@ -1,6 +1,7 @@
-"""Measure a causal language model: perplexity from summed token losses, and next-token accuracy."""
+"""Measure a causal language model: perplexity and bits per byte from summed token losses, and next-token accuracy."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +13,9 @@ import numpy as np
 from clmkit.saving import check_cache
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WORD_START = "▁"  # what SentencePiece writes for a space; among the signs of a byte-level BPE it is not
 
 
 def perplexity(mean_loss: float) -> float:
@@ -41,10 +44,11 @@ def perplexity(mean_loss: float) -> float:
 
 
 class Score(NamedTuple):
-    """How well a model predicts a data set: the summed loss in nats, and how many tokens were predicted."""
+    """How well a model predicts a data set: the summed loss in nats, the tokens predicted, and the bytes of these."""
 
     summed_loss: float
     tokens: int
+    bytes: int | None = None
 
     @property
     def mean_loss(self) -> float:
@@ -55,6 +59,15 @@ class Score(NamedTuple):
     def perplexity(self) -> float:
         """The exponential of ``mean_loss``."""
         return perplexity(self.mean_loss)
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Bits that the model needs for a byte of text, whatever its tokens are; ``None`` if no bytes were counted.
+
+        Perplexities of models compare only where the tokens are the same; this compares all that read the same text
+        (The Pile, arXiv 2101.00027, section 3.1).
+        """
+        return self.summed_loss / math.log(2) / self.bytes if self.bytes else None
 
 
 class LossHistory(NamedTuple):
@@ -83,6 +96,7 @@ def score(
     blocks: "datasets.Dataset",
     batch_size: int = 16,
     *,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
     before_batch: Callable[[], None] | None = None,
 ) -> Score:
     """Sum the loss of every predicted token of every block.
@@ -98,10 +112,11 @@ def score(
         model: A causal language model of Transformers; it is left in the mode, training or not, that it was in.
         blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in one forward pass.
+        tokenizer: The model's, to count the bytes that its tokens stand for; without it there are no bits per byte.
         before_batch: Called before each forward pass, in all processes; what it raises ends the evaluation.
 
     Returns:
-        The summed loss and the number of predicted tokens.
+        The summed loss, the number of predicted tokens, and with a tokenizer their bytes.
 
     Raises:
         ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite.
@@ -123,7 +138,34 @@ def score(
     shares = [mine] * processes
     if shared:
         dist.all_gather_object(shares, mine)
-    return sum_losses(pair for share in shares for pair in share)
+    return sum_losses((pair for share in shares for pair in share), count_bytes(blocks, tokenizer))
+
+
+def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase | None") -> int | None:
+    """The UTF-8 bytes that the predicted tokens of blocks stand for; special tokens stand for none.
+
+    Args:
+        blocks: As for ``score``; the first token of a block is not predicted.
+        tokenizer: A byte-level BPE, such as GPT-2's, or one in the manner of SentencePiece; ``None`` counts nothing.
+    """
+    if tokenizer is None:
+        return None
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
+    byte_level = WORD_START not in tokenizer.get_vocab()
+    sizes = [0 if i in special or token is None else _bytes(token, byte_level) for i, token in enumerate(tokens)]
+    lengths, total = np.array(sizes), 0
+    for batch in blocks.iter(1000):
+        labels = np.asarray(batch.get("labels", batch["input_ids"]))[:, 1:]
+        total += int(lengths[labels[labels != -100]].sum())
+    return total
+
+
+def _bytes(token: str, byte_level: bool) -> int:
+    """The bytes of a token: each sign of a byte-level BPE is one, and so is SentencePiece's ``<0x0A>``."""
+    if byte_level or re.fullmatch("<0x[0-9A-F]{2}>", token):
+        return len(token) if byte_level else 1
+    return len(token.replace(WORD_START, " ").encode())
 
 
 def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[float, int]:
@@ -142,8 +184,12 @@ def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[floa
     return loss.item(), int((labels != -100).sum())
 
 
-def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
+def sum_losses(batch_losses: Iterable[tuple[float, int]], predicted_bytes: int | None = None) -> Score:
     """Add up, for each batch, the summed loss in nats and the tokens predicted; every framework's ``score`` ends here.
+
+    Args:
+        batch_losses: The pairs.
+        predicted_bytes: What ``count_bytes`` counted.
 
     Raises:
         ValueError: If there are no batches, no predictions in them, or batches with a loss that is not finite.
@@ -160,7 +206,7 @@ def sum_losses(batch_losses: Iterable[tuple[float, int]]) -> Score:
     tokens = sum(count for _, count in pairs)
     if tokens == 0:
         raise ValueError("no token is predicted in these blocks: they are one token long, or every label is -100")
-    return Score(math.fsum(loss for loss, _ in pairs), tokens)
+    return Score(math.fsum(loss for loss, _ in pairs), tokens, predicted_bytes)
 
 
 class TokenAccuracy(evaluate.Metric):  # type: ignore[misc]  # evaluate has no types

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clmkit.costs import describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
+from clmkit.hub.real_model import REAL_MODEL
 from clmkit.messages import _, break_lines, join_sentences, ngettext
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -17,16 +19,12 @@ SAMPLE = BUNDLED / "eli5_sample.jsonl"
 TINY_MODEL = BUNDLED / "tiny_gpt2"
 HUB_DATA = "dany0407/eli5_category"
 HUB_MODEL = "distilbert/distilgpt2"
+CHAT_MODELS = {"quick": REAL_MODEL, "full": "HuggingFaceTB/SmolLM2-360M-Instruct"}  # by the track's name
 DATA_REVISIONS = ("main", "refs/convert/parquet")
 DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
-
-# Measured in float32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape. A CPU with
-# bfloat16 is faster (benchmarks/README.md).
-CPU_TOKENS_PER_SECOND = {"quick": 9000, "full": 290}
-ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 
 
 @dataclass(frozen=True)
@@ -148,6 +146,7 @@ def choose_track(
     *,
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     model: str | os.PathLike[str] | None = None,
+    chat: bool = False,
     rows: int | None = None,
     epochs: int | None = None,
     text_column: str | None = None,
@@ -166,7 +165,8 @@ def choose_track(
         data: What to use in place of the track's own data: a local JSON, JSON Lines, CSV or Parquet file, a pattern of
             such files, several of both, or a data set's id on the Hub.
         model: What to start from in place of the track's own model: a folder, or the id on the Hub, of any causal
-            language model. It takes the guide's 3 epochs and learning rate.
+            language model. It takes the guide's 3 epochs, and the ``learning_rate`` for its size.
+        chat: Whether to start from a small model that was trained to answer, in place of the track's own model.
         rows: How many rows to load at most. The full track loads 5,000 by default, as the guide does.
         epochs: How often training goes through the data; by default 3, as in the guide, and 2 on the quick track.
         text_column: The column with the text; by default ``answers.text`` or ``text``.
@@ -193,13 +193,15 @@ def choose_track(
     if own_data is not None:
         find_files(own_data)
     base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model))
+    if chat and model is None:
+        model = CHAT_MODELS[base.name]
     track = replace(
         base,
         data=base.data if own_data is None else own_data,
         model=base.model if model is None else os.fspath(model),
         rows=rows or (base.rows if own_data is None else None),
         epochs=epochs or (base if model is None else FULL).epochs,
-        learning_rate=(base if model is None else FULL).learning_rate,
+        learning_rate=base.learning_rate if model is None else learning_rate(os.fspath(model)),
         text_column=text_column,
         data_revision=data_revision,
         data_config=data_config,
@@ -278,23 +280,19 @@ def _short_name(path: str) -> str:
 
 
 def _explain(track: Track, reason: list[str]) -> list[str]:
-    """Why the track was chosen, how long it takes, and how to change it; of a job of one's own nothing is known."""
-    if track.name == "own":
-        return []
+    """Why the track was chosen, what its model costs, how long it takes, and how to change it."""
+    facts = "" if track.model == QUICK.model else describe_model(track.model)
     change = _("To change it: choose_track({other!r}).", other="full" if track.name == "quick" else "quick")
-    return [*reason, *([_duration(track)] if track.model in (QUICK.model, FULL.model) else []), change]
+    return [*reason, *filter(None, (facts, _duration(track))), *([] if track.name == "own" else [change])]
 
 
 def _duration(track: Track) -> str:
-    if track.name == "full" and has_gpu():
-        return _("Training takes minutes on a GPU.")
-    speed = CPU_TOKENS_PER_SECOND[track.name]
-    if track.data not in (QUICK.data, FULL.data):
-        return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)
-    if track.name == "quick":
+    """How long training takes, as far as it can be told before the data are read."""
+    if track.data == QUICK.data and track.model == QUICK.model:
         return _("No notebook takes more than two minutes on a laptop.")
-    minutes = (track.rows or 5000) * 0.8 * ELI5_TOKENS_PER_ROW * track.epochs / speed / 60
-    return _(
-        "Training takes about {minutes:.0f} minutes on two CPU cores: fewer rows take less, choose_track(rows=200).",
-        minutes=minutes,
-    )
+    if has_gpu():
+        return _("Training takes minutes on a GPU.") if (model_facts(track.model).parameters or 0) < 5e8 else ""
+    if track.data == FULL.data:
+        return describe_minutes(track.model, track.rows or 5000, track.epochs, track.block_size)
+    speed = tokens_per_second(track.model)
+    return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)

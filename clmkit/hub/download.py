@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,8 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.hub.real_model import stands_in_for
+from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
 from clmkit.messages import _
 from clmkit.saving import write_whole
 
@@ -32,10 +34,7 @@ TOKENIZER_FILES: tuple[str, ...] = (
 )
 TOKENIZER_FILES += ("tokenizer.model", "spiece.model", "added_tokens.json", "chat_template.jinja")
 CONFIG_FILES = ("config.json", "generation_config.json", "README.md")
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")  # large ones are in parts
 MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, *WEIGHTS)
-NEEDED_WEIGHTS = "model.safetensors|model.safetensors.index.json"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")  # of PyTorch alone
 SENTENCEPIECE = "tokenizer.model|spiece.model"
 NEEDED_TOKENIZER = (f"tokenizer.json|vocab.json|{SENTENCEPIECE}", f"tokenizer.json|merges.txt|{SENTENCEPIECE}")
 NEEDED_FILES = ("config.json", *NEEDED_TOKENIZER, NEEDED_WEIGHTS)
@@ -193,7 +192,7 @@ def download_model(name: str, *, weights: bool = True) -> str:
         ConnectionError: As ``download``.
         OSError: As ``download``.
     """
-    folder = Path(name) if Path(name).is_dir() else _download_model(name, weights)
+    folder = Path(name) if Path(name).is_dir() else _download_or_stand_in(name, weights)
     if weights:
         files = weight_files(folder)
         if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
@@ -201,19 +200,19 @@ def download_model(name: str, *, weights: bool = True) -> str:
         if lost := [path.name for path in files if not path.is_file()] or ([] if files else ["model.safetensors"]):
             raise FileNotFoundError(f"{name!r} has not all of its weights: there is no {', '.join(lost)} in it")
         if files[0].suffix == ".bin":
-            _say_pickle(name)
+            say_pickle(name)
     return str(folder)
 
 
-@cache
-def _say_pickle(name: str) -> None:
-    print(
-        _(
-            "The weights of {name} are a pickle, which can hold programs too. Transformers reads nothing but numbers "
-            "from it; still, take such files only from people you trust.",
-            name=name,
-        )
-    )
+def _download_or_stand_in(name: str, weights: bool) -> Path:
+    """From the Hub, and where it does not answer, what ``make real-model`` put on this machine."""
+    try:
+        return _download_model(name, weights)
+    except ConnectionError as error:
+        if folder := stands_in_for(name):
+            print(_("{problem}. Taking what make real-model put here.", problem=str(error).partition(". ")[0]))
+            return folder
+        raise
 
 
 def _download_model(name: str, weights: bool) -> Path:
@@ -228,20 +227,6 @@ def _download_model(name: str, weights: bool) -> Path:
         if type(error.__cause__) is not FileNotFoundError or not importlib.util.find_spec("torch"):
             raise
         return fetch([*small, *PICKLES], required=[*needed, NEEDED_WEIGHTS + "|" + "|".join(PICKLES[:2])])
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of weights that Transformers would read from a folder: the one, or all that its index names.
-
-    An index may name files that are not there. PyTorch's pickles count where there is PyTorch.
-    """
-    for name in ("model.safetensors", *(["pytorch_model.bin"] if importlib.util.find_spec("torch") else [])):
-        if (folder / name).is_file():
-            return [folder / name]
-        if (index := folder / f"{name}.index.json").is_file():
-            parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [folder / part for part in sorted(set(parts))]
-    return []
 
 
 def _is_final(error: BaseException) -> bool:

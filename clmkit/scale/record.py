@@ -78,14 +78,14 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
     }
 
 
-def describe_score(score: Score) -> dict[str, float]:
+def describe_score(score: Score) -> dict[str, float | None]:
     """A score as ``run.json`` has it."""
-    return {"perplexity": score.perplexity, **score._asdict()}
+    return {"perplexity": score.perplexity, "bits_per_byte": score.bits_per_byte, **score._asdict()}
 
 
-def read_score(values: Mapping[str, float]) -> Score:
+def read_score(values: Mapping[str, Any]) -> Score:
     """The score that ``describe_score`` described."""
-    return Score(values["summed_loss"], int(values["tokens"]))
+    return Score(values["summed_loss"], int(values["tokens"]), values.get("bytes"))
 
 
 def read_track(record: Mapping[str, Any]) -> Track:

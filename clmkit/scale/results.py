@@ -63,6 +63,8 @@ def print_score(result: Score, blocks: int) -> None:
             blocks=blocks,
         )
     )
+    if result.bits_per_byte is not None:
+        print(_("{bits:.3f} bits per byte of their text", bits=result.bits_per_byte))
 
 
 def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
@@ -86,16 +88,17 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
             found = "no run" if record is None else "a run that is not finished"
             raise FileNotFoundError(f"{str(folder)!r} holds {found}: `python -m clmkit train --output_dir {folder}`")
         model = AutoModelForCausalLM.from_pretrained(folder).to(state.device)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         if record["stream"]:
             test = read_held_out(Path(folder))
         else:
             with state.local_main_process_first():
-                prepared = prepare_rows(read_track(record), AutoTokenizer.from_pretrained(folder), None)
+                prepared = prepare_rows(read_track(record), tokenizer, None)
             test = prepared.test
             if prepared.fingerprint != record["data"]["fingerprint"]:
                 source = prepared.facts["data"]
                 raise ValueError(f"{source} is not what the model in {str(folder)!r} was trained and tested on")
-        result = score(model, test, batch_size)
+        result = score(model, test, batch_size, tokenizer=tokenizer)
         print_score(result, len(test))
     return result
 

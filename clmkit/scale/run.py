@@ -248,4 +248,5 @@ def _measure(trainer: Trainer, prepared: Prepared) -> Score:
     model: Any = trainer.model
     if not trainer.is_fsdp_enabled:  # as whoever loads it will compute, in the precision of its weights
         model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    return score(model, prepared.test, trainer.args.eval_batch_size)
+    tokenizer: Any = trainer.processing_class
+    return score(model, prepared.test, trainer.args.eval_batch_size, tokenizer=tokenizer)

@@ -12,7 +12,7 @@ from datasets import Dataset
 from safetensors.numpy import save_file
 from transformers import GenerationConfig, GPT2Config, PreTrainedTokenizerBase
 
-from clmkit.evaluation import Score, sum_losses
+from clmkit.evaluation import Score, count_bytes, sum_losses
 from clmkit.kernels import start_tensorflow
 from clmkit.saving import write_whole
 from clmkit.tracks import Track
@@ -104,7 +104,13 @@ def build_optimizer(track: Track, steps: int) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def score(model: keras_hub.models.CausalLM, blocks: Dataset, batch_size: int = 16) -> Score:
+def score(
+    model: keras_hub.models.CausalLM,
+    blocks: Dataset,
+    batch_size: int = 16,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Score:
     """As ``clmkit.evaluation.score``, for a model of KerasHub."""
 
     def batch_losses() -> Iterator[tuple[float, int]]:
@@ -115,7 +121,7 @@ def score(model: keras_hub.models.CausalLM, blocks: Dataset, batch_size: int = 1
             yield float(losses[counted > 0].sum(dtype="float64")), int(counted.sum())
 
     with _no_gradients():
-        return sum_losses(batch_losses() if len(blocks) else [])
+        return sum_losses(batch_losses() if len(blocks) else [], count_bytes(blocks, tokenizer))
 
 
 def _no_gradients() -> Any:

@@ -108,7 +108,8 @@ def describe_blocks(blocks: DatasetDict, track: Track) -> dict[str, str]:
 
 
 def _describe_score(score: Score) -> str:
-    return f"{score.perplexity:.2f} (mean loss {score.mean_loss:.4f} nats a token)"
+    bits = "" if score.bits_per_byte is None else f", {score.bits_per_byte:.3f} bits per byte"
+    return f"{score.perplexity:.2f} (mean loss {score.mean_loss:.4f} nats a token{bits})"
 
 
 def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:

@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict
 from safetensors.numpy import save_file
 
 from clmkit.chunking import prepare_blocks
-from clmkit.evaluation import Score, sum_losses
+from clmkit.evaluation import Score, count_bytes, sum_losses
 from clmkit.hub.download import download_model
 from clmkit.kernels import start_tensorflow
 from clmkit.saving import write_whole
@@ -80,7 +80,9 @@ def build_optimizer(track: Track, steps: int) -> AdamWeightDecay:
     )
 
 
-def score(model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16) -> Score:
+def score(
+    model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16, *, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Score:
     """As ``clmkit.evaluation.score``, for a TensorFlow model; ``val_loss`` of ``fit`` is a mean of batch means."""
 
     def batch_losses() -> Iterator[tuple[float, int]]:
@@ -93,7 +95,7 @@ def score(model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16) -> Sc
             )
             yield float(tf.reduce_sum(losses[counted])), int(tf.math.count_nonzero(counted))
 
-    return sum_losses(batch_losses())
+    return sum_losses(batch_losses(), count_bytes(blocks, tokenizer))
 
 
 def export_model(

@@ -10,8 +10,9 @@ from safetensors import SafetensorError, safe_open
 
 from clmkit.files import describe_files
 from clmkit.hub.client import get_token
-from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download, weight_files
+from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.hub.login import user_name
+from clmkit.hub.weights import weight_files
 from clmkit.kernels import gpu_precision
 from clmkit.messages import _
 from clmkit.saving import write_whole

@@ -7,7 +7,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from clmkit.tracks import CPU_TOKENS_PER_SECOND, ELI5_TOKENS_PER_ROW
+from clmkit.costs import CPU_TOKENS_PER_SECOND, ELI5_TOKENS_PER_ROW
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -21,7 +21,7 @@ def read_results(name: str) -> dict[str, Any]:
 def constants() -> dict[str, float]:
     """The names that the notebook's cell of measured figures defines."""
     notebook = nbformat.read(ROOT / "notebooks" / "08_scale_out.ipynb", as_version=4)
-    (cell,) = [cell for cell in notebook.cells if cell.source.startswith("from clmkit.tracks import CPU_TOKENS")]
+    (cell,) = [cell for cell in notebook.cells if cell.source.startswith("from clmkit.costs import CPU_TOKENS")]
     names: dict[str, float] = {}
     exec(cell.source, names)
     return names

@@ -28,8 +28,8 @@ from clmkit.hub.download import (
     download,
     download_gzip,
     download_model,
-    weight_files,
 )
+from clmkit.hub.weights import weight_files
 from clmkit.tracks import HUB_MODEL, Track
 from tests.fake_hub import TOKEN, httpx
 

@@ -1,0 +1,53 @@
+"""The files of weights in a model's folder: which there are, and how many numbers they hold."""
+
+import importlib.util
+import json
+import math
+from functools import cache
+from pathlib import Path
+
+from safetensors import safe_open
+
+from clmkit.messages import _
+
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")  # large ones are in parts
+NEEDED_WEIGHTS = "model.safetensors|model.safetensors.index.json"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")  # of PyTorch alone
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights that Transformers would read from a folder: the one, or all that its index names.
+
+    An index may name files that are not there. PyTorch's pickles count where there is PyTorch.
+    """
+    for name in ("model.safetensors", *(["pytorch_model.bin"] if importlib.util.find_spec("torch") else [])):
+        if (folder / name).is_file():
+            return [folder / name]
+        if (index := folder / f"{name}.index.json").is_file():
+            parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            return [folder / part for part in sorted(set(parts))]
+    return []
+
+
+def count_parameters(folder: Path) -> int | None:
+    """How many numbers the safetensors of a folder hold, by their headers; ``None`` where its weights are others."""
+    files = weight_files(folder)
+    if not files or any(path.suffix != ".safetensors" or not path.is_file() for path in files):
+        return None
+    total = 0
+    for path in files:
+        with safe_open(path, "numpy") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total
+
+
+@cache
+def say_pickle(name: str) -> None:
+    """Print, once, that a model's weights are a pickle."""
+    print(
+        _(
+            "The weights of {name} are a pickle, which can hold programs too. Transformers reads nothing but numbers "
+            "from it; still, take such files only from people you trust.",
+            name=name,
+        )
+    )
