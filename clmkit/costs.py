@@ -62,15 +62,14 @@ def describe_model(name: str) -> str:
     )
 
 
-def tokens_per_second(name: str) -> int:
+def tokens_per_second(parameters: float) -> int:
     """About how many tokens a second two CPU cores train a model on, in float32: the larger it is, the fewer."""
-    parameters = model_facts(name).parameters or DISTILGPT2_PARAMETERS
     return min(int(CPU_TOKENS_PER_SECOND["full"] * DISTILGPT2_PARAMETERS / parameters), CPU_TOKENS_PER_SECOND["quick"])
 
 
-def describe_minutes(name: str, rows: int, epochs: int, block_size: int) -> str:
+def describe_minutes(parameters: float, rows: int, epochs: int, block_size: int) -> str:
     """How long two CPU cores train a model on so many rows of ELI5, and on how many they do in ten minutes."""
-    seconds_per_row = 0.8 * ELI5_TOKENS_PER_ROW * epochs / tokens_per_second(name)
+    seconds_per_row = 0.8 * ELI5_TOKENS_PER_ROW * epochs / tokens_per_second(parameters)
     ten_minutes = max(int(600 / seconds_per_row), 1)
     return _(
         "Training takes about {minutes:,.0f} minutes on two CPU cores; ten minutes are enough for {rows:,} rows, about "

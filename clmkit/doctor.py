@@ -14,10 +14,10 @@ from packaging.requirements import Requirement
 
 from clmkit.hub.client import get_token
 from clmkit.hub.login import hub_problem, login_status
-from clmkit.kernels import KERAS_KERNEL, gpu_precision, start_tensorflow
+from clmkit.kernels import KERAS_KERNEL, gpu_precision, has_gpu, start_tensorflow
 from clmkit.messages import _, ngettext
 from clmkit.saving import check_cache
-from clmkit.tracks import BUNDLED, has_gpu
+from clmkit.tracks import BUNDLED
 
 LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
 EXTRAS = {"main": ("torch", "lab"), "keras": ("keras", "keras-kernel")}  # of clmkit, where there is no lock

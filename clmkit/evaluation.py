@@ -15,7 +15,7 @@ from clmkit.saving import check_cache
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-WORD_START = "▁"  # what SentencePiece writes for a space; among the signs of a byte-level BPE it is not
+WORD_START = "▁"  # what SentencePiece writes for a space; it is none of a byte-level BPE's signs
 
 
 def perplexity(mean_loss: float) -> float:
@@ -152,11 +152,12 @@ def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase 
         return None
     tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
-    byte_level = WORD_START not in tokenizer.get_vocab()
+    added = tokenizer.get_added_vocab()  # of a byte-level BPE too, these may have the sign (DeepSeek's do)
+    byte_level = not any(token.startswith(WORD_START) for token in tokenizer.get_vocab() if token not in added)
     sizes = [0 if i in special or token is None else _bytes(token, byte_level) for i, token in enumerate(tokens)]
     lengths, total = np.array(sizes), 0
-    for batch in blocks.iter(1000):
-        labels = np.asarray(batch.get("labels", batch["input_ids"]))[:, 1:]
+    for row in blocks:
+        labels = np.asarray(row.get("labels", row["input_ids"]))[1:]
         total += int(lengths[labels[labels != -100]].sum())
     return total
 

@@ -40,7 +40,7 @@ _DRAWING = RLock()
 
 
 @contextmanager
-def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
     """Let torch draw from a seed, and go on afterwards as if nothing had been drawn."""
     with _DRAWING, torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
@@ -50,11 +50,7 @@ def _drawing_from(seed: int, device: torch.device) -> Iterator[None]:
 def _encode(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], new_tokens: int
 ) -> dict[str, torch.Tensor]:
-    """Tokenize prompts for the model's device, and make sure that each and what follows fit into the context.
-
-    Shorter prompts are filled up on the left, so that all end where the new tokens begin; by their own first token,
-    since ``repetition_penalty`` takes what fills for text.
-    """
+    """Tokenize prompts for the model's device, and make sure that each and what follows fit into the context."""
     empty = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str) or not prompt.strip()]
     if empty or not prompts:
         which = f" (number {empty[0]})" if len(prompts) > 1 else ""
@@ -70,10 +66,22 @@ def _encode(
             f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context holds "
             f"{context}: shorten the prompt or ask for fewer new tokens"
         )
+    return pad_left(documents, model.device)
+
+
+def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
+    """One batch of prompts, the shorter ones filled up on the left, so that all end where the new tokens begin.
+
+    They are filled by their own first token, since ``repetition_penalty`` takes what fills for text.
+
+    Returns:
+        ``input_ids`` and ``attention_mask``, int64, of as many columns as the longest has tokens.
+    """
+    length = max(map(len, documents))
     filled = [ids[:1] * (length - len(ids)) + ids for ids in documents]
     mask = [[0] * (length - len(ids)) + [1] * len(ids) for ids in documents]
     columns = {"input_ids": filled, "attention_mask": mask}
-    return {name: torch.tensor(rows, device=model.device) for name, rows in columns.items()}
+    return {name: torch.tensor(rows, device=device) for name, rows in columns.items()}
 
 
 def check_sampling(
@@ -152,7 +160,7 @@ def generate_texts(
         arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
     texts: list[str] = []
-    with _drawing_from(seed, model.device), evaluation_mode(model):
+    with drawing_from(seed, model.device), evaluation_mode(model):
         for start in range(0, max(len(prompts), 1), batch_size):
             inputs = _encode(model, tokenizer, prompts[start : start + batch_size], max_new_tokens)
             output = generate(

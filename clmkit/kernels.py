@@ -138,3 +138,16 @@ def _without_start_up_lines() -> Iterator[None]:
             for line in caught.read().decode(errors="replace").splitlines():
                 if line.strip() and not line.startswith(expected) and no_driver not in line:
                     print(line, file=sys.stderr)
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch, or TensorFlow where there is no PyTorch, sees a GPU (CUDA, ROCm or Apple's MPS)."""
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        return torch.cuda.is_available() or torch.backends.mps.is_available()
+    if importlib.util.find_spec("tensorflow"):
+        import tensorflow
+
+        return bool(tensorflow.config.list_physical_devices("GPU"))
+    return False

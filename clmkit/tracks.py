@@ -1,17 +1,24 @@
 """Choose what a notebook runs on: the bundled sample and tiny model, or the guide's own data and model."""
 
 import glob
-import importlib.util
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clmkit.costs import describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
+from clmkit.costs import (
+    DISTILGPT2_PARAMETERS,
+    describe_minutes,
+    describe_model,
+    learning_rate,
+    model_facts,
+    tokens_per_second,
+)
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
 from clmkit.hub.real_model import REAL_MODEL
+from clmkit.kernels import has_gpu
 from clmkit.messages import _, break_lines, join_sentences, ngettext
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -87,19 +94,6 @@ FULL = Track(
     output_dir=f"full/{MODEL_NAME}",
 )
 OWN = replace(FULL, name="own", prompt="", output_dir=f"own/{MODEL_NAME}")
-
-
-def has_gpu() -> bool:
-    """Whether PyTorch, or TensorFlow where there is no PyTorch, sees a GPU (CUDA, ROCm or Apple's MPS)."""
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        return torch.cuda.is_available() or torch.backends.mps.is_available()
-    if importlib.util.find_spec("tensorflow"):
-        import tensorflow
-
-        return bool(tensorflow.config.list_physical_devices("GPU"))
-    return False
 
 
 def check_whole_number(name: str, value: object) -> None:
@@ -282,17 +276,22 @@ def _short_name(path: str) -> str:
 def _explain(track: Track, reason: list[str]) -> list[str]:
     """Why the track was chosen, what its model costs, how long it takes, and how to change it."""
     facts = "" if track.model == QUICK.model else describe_model(track.model)
+    if track.name == "own":  # of its data nothing is known
+        return [facts] if facts else []
     change = _("To change it: choose_track({other!r}).", other="full" if track.name == "quick" else "quick")
-    return [*reason, *filter(None, (facts, _duration(track))), *([] if track.name == "own" else [change])]
+    return [*reason, *filter(None, (facts, _duration(track))), change]
 
 
 def _duration(track: Track) -> str:
     """How long training takes, as far as it can be told before the data are read."""
     if track.data == QUICK.data and track.model == QUICK.model:
-        return _("No notebook takes more than two minutes on a laptop.")
+        return _("No notebook takes more than three minutes on a laptop.")
+    parameters = DISTILGPT2_PARAMETERS if track.model == FULL.model else model_facts(track.model).parameters
+    if parameters is None:
+        return ""
     if has_gpu():
-        return _("Training takes minutes on a GPU.") if (model_facts(track.model).parameters or 0) < 5e8 else ""
+        return _("Training takes minutes on a GPU.") if parameters < 5e8 else ""
     if track.data == FULL.data:
-        return describe_minutes(track.model, track.rows or 5000, track.epochs, track.block_size)
-    speed = tokens_per_second(track.model)
+        return describe_minutes(parameters, track.rows or 5000, track.epochs, track.block_size)
+    speed = tokens_per_second(parameters)
     return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Where `make real-model` puts the real model, before the cache is another one.
+_HOME = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+os.environ.setdefault("CLMKIT_REAL_MODEL", str(Path(_HOME, "clmkit", "SmolLM2-135M-Instruct").expanduser()))
+
 # datasets, huggingface_hub and both Kerases read these when they are imported: import this module before them.
 CACHE = Path(tempfile.mkdtemp(prefix="clmkit-tests-"))
 os.environ |= {

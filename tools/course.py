@@ -22,8 +22,12 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from tqdm import tqdm
 from traitlets.config import Config
 
+from clmkit.hub.download import CONFIG_FILES, cached_folder
+from clmkit.hub.login import hub_problem
+from clmkit.hub.real_model import stands_in_for
 from clmkit.kernels import KERAS_KERNEL
 from clmkit.messages import ENGLISH, _, html_direction, language
+from clmkit.tracks import CHAT_MODELS
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars and no controls into its notebooks.
 HEADLESS = {
@@ -32,6 +36,8 @@ HEADLESS = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+
+CHAT_NOTEBOOK = "09_todays_models"  # its model does not come with the course
 
 # Encrypts what passes between the runner and a kernel, which would otherwise print a warning that it is not.
 KERNEL = Config(KernelManager={"transport_encryption": "auto"}) if zmq.has("curve") else Config()
@@ -91,8 +97,18 @@ def _kernel(path: Path) -> str:
     return str(nbformat.read(path, as_version=4).metadata.get("kernelspec", {}).get("name", "python3"))
 
 
+def _left_out(path: Path) -> str:
+    """Why a notebook is not run: the one whose model can't be had here; empty for all others."""
+    name = CHAT_MODELS["full" if os.environ["CLMKIT_TRACK"] == "full" else "quick"]
+    if path.stem != CHAT_NOTEBOOK or stands_in_for(name) or cached_folder(name, CONFIG_FILES, required=["config.json"]):
+        return ""
+    problem = hub_problem()
+    return _("left out: {problem}. To get its model: make real-model", problem=problem) if problem else ""
+
+
 def _run_notebook(path: Path, output: Path) -> NotebookResult:
     notebook = nbformat.read(path, as_version=4)
+    left_out = _left_out(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":  # or a run that fails would keep an earlier run's results after the failure
             cell.outputs, cell.execution_count = [], None
@@ -115,7 +131,8 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             on_cell_start=on_cell_start,
         )
         try:
-            client.execute()
+            if not left_out:
+                client.execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
             raise RuntimeError(f"{path.name} failed in cell {reached} of {len(notebook.cells)}:\n{plain}") from error
@@ -125,7 +142,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             nbformat.write(notebook, output / path.name)
     page = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})[0]
     (output / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
-    return NotebookResult(path.stem, seconds, _what_it_showed(notebook))
+    return NotebookResult(path.stem, seconds, left_out or _what_it_showed(notebook))
 
 
 def _what_it_showed(notebook: nbformat.NotebookNode) -> str:

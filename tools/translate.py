@@ -28,7 +28,7 @@ from babel.messages.pofile import read_po, write_po
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGE = Path(__file__).parents[1] / "clmkit"
-RUNNERS = [Path(__file__).with_name("course.py")]  # what else a learner runs
+RUNNERS = [Path(__file__).with_name(name) for name in ("course.py", "real_model.py")]  # what else a learner runs
 SOURCE = "en"
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 

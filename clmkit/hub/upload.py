@@ -105,7 +105,7 @@ def push_model(
         ConnectionError: If the Hub, or the way to it, fails.
     """
     folder = Path(folder)
-    if not (folder / "model.safetensors").is_file():
+    if not any((folder / name).is_file() for name in ("model.safetensors", "adapter_model.safetensors")):
         raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
     api = HfApi(token=token)
     repo_id = _create_repo(api, folder, name, private)

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, SchedulerType, Trainer, TrainingArguments, get_scheduler
 
+from clmkit.kernels import has_gpu
 from clmkit.scale.streams import Stream
-from clmkit.tracks import Track, has_gpu
+from clmkit.tracks import Track
 from clmkit.training.pytorch import COURSE_ARGUMENTS
 
 # A stream has no epochs to log, evaluate and save by.

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from accelerate import PartialState
 from transformers.utils import logging
 
-from clmkit.tracks import has_gpu
+from clmkit.kernels import has_gpu
 
 
 class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):

@@ -143,9 +143,10 @@ class LivePlotCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
     ) -> None:
         """Begin to count the time."""
-        block_size = len(objects["train_dataloader"].dataset[0]["input_ids"])
+        some = objects["train_dataloader"].dataset[:100]["input_ids"]  # blocks are of one length, conversations are not
+        block_size = sum(map(len, some)) / len(some)
         blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        self.plot = LivePlot(state.max_steps, blocks * block_size, done=state.global_step)
+        self.plot = LivePlot(state.max_steps, round(blocks * block_size), done=state.global_step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """Draw what was logged so far."""

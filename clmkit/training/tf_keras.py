@@ -11,9 +11,9 @@ from safetensors.numpy import save_file
 from clmkit.chunking import prepare_blocks
 from clmkit.evaluation import Score, count_bytes, sum_losses
 from clmkit.hub.download import download_model
-from clmkit.kernels import start_tensorflow
+from clmkit.kernels import has_gpu, start_tensorflow
 from clmkit.saving import write_whole
-from clmkit.tracks import Track, has_gpu
+from clmkit.tracks import Track
 from clmkit.training import tuned_models
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
 

@@ -25,23 +25,31 @@ PANEL += ";line-height:1.5"
 OF_A_TOKEN = ("prompt", "temperature", "top_k", "top_p", "repetition_penalty")  # controls that the bars show
 
 
-class _Words(BaseStreamer):
+class TextStream(BaseStreamer):
     """Calls a function with the text so far, up to its last complete word, and in the end with the whole text.
 
     All tokens are decoded each time: the pieces of some tokenizers read otherwise alone (Transformers' ``TextStreamer``
     loses line ends of SentencePiece's).
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
-        self.tokenizer, self.on_text = tokenizer, on_text
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None], *, skip_prompt: bool = False
+    ) -> None:
+        """Begin with no text; the prompt comes first, and is part of it unless it is to be skipped."""
+        self.tokenizer, self.on_text, self.skip = tokenizer, on_text, skip_prompt
         self.ids: list[int] = []
 
     def put(self, value: torch.Tensor) -> None:
+        """Take the prompt, or one more token."""
+        if self.skip:
+            self.skip = False
+            return
         self.ids += value.flatten().tolist()
         *words, _unfinished = re.split(r"(?<=\s)", self._text())
         self.on_text("".join(words).rstrip())
 
     def end(self) -> None:
+        """Hand over the whole text."""
         self.on_text(self._text())
 
     def _text(self) -> str:
@@ -77,7 +85,7 @@ def stream_text(
         **arguments: As for ``generate_texts``.
     """
     criteria = StoppingCriteriaList([_StopWhen(stop)] if stop else [])
-    streamer = _Words(tokenizer, on_text)
+    streamer = TextStream(tokenizer, on_text)
     return generate_text(model, tokenizer, prompt, streamer=streamer, stopping_criteria=criteria, **arguments)
 
 

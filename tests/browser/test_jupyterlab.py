@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
@@ -171,3 +172,23 @@ def test_generating_in_the_playground(page: LabPage) -> None:
     page.look_at(cell, "07a_infer_pytorch")
     page.cell("plot_next_tokens")
     page.shoot("07a_infer_pytorch_next_tokens")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_asking_in_the_chat(page: LabPage) -> None:
+    page.open("09_todays_models.ipynb", MAIN)
+    page.run_all()
+    cell = page.cell("open_chat(")
+    chat = cell.locator(".clmkit-chat")
+    texts, status = chat.locator("[aria-live]"), chat.get_by_role("status")
+    chat.get_by_label("Question").fill("Why do cats purr?")
+    chat.get_by_role("button", name="Ask").click()
+    expect(status).to_have_text("Answering")
+    expect(texts.first).to_have_text(re.compile(r"\w+ \w+"), timeout=MINUTES)
+    expect(status).to_have_text("Done", timeout=3 * MINUTES)
+    before, after = texts.all_text_contents()
+    assert before != after
+    assert min(len(before), len(after)) > 20
+    page.check_keyboard(cell)
+    page.look_at(cell, "09_todays_models")

@@ -123,8 +123,8 @@ def run_in_colab(
     assert INSTALL_FROM in setup.source
     setup.source = setup.source.replace(INSTALL_FROM, wheel.as_uri())
     if rows:
-        (choice,) = [cell for cell in notebook.cells if "choose_track()" in cell.source and cell.cell_type == "code"]
-        choice.source = choice.source.replace("choose_track()", f"choose_track(rows={rows})")
+        (choice,) = [cell for cell in notebook.cells if cell.cell_type == "code" and "= choose_track(" in cell.source]
+        choice.source = choice.source.replace("= choose_track(", f"= choose_track(rows={rows}, ")
     kernel = notebook.metadata.kernelspec.name
     spec = folder / "kernels" / kernel / "kernel.json"
     spec.parent.mkdir(parents=True)

@@ -22,7 +22,7 @@ FRESH = {"evaluate", "clmkit"}
 # What the guide's TensorFlow classes need, as those notebooks say.
 EXCHANGED = {"transformers", "tokenizers", "huggingface-hub"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
-WITH_WIDGETS = {"04_tokenize", "05_chunk", "07a_infer_pytorch"}
+WITH_WIDGETS = {"04_tokenize", "05_chunk", "07a_infer_pytorch", "09_todays_models"}
 # What versions of Google's print on stderr, and the notebook's prose says that they do.
 EXPLAINED = {
     "07a_infer_pytorch": r"\[transformers\] (Passing `generation_config`|Both `max_new_tokens`|Ignoring clean_up_to)",
@@ -32,7 +32,9 @@ ONE_PROCESS = "1 process: notebook_launcher starts no more in Colab without GPUs
 UNTRAINED = {"02_load_eli5", "03_flatten", "04_tokenize", "05_chunk"}
 TRAINED = ("06a_train_pytorch", "06b_train_keras", "06c_train_keras_hub")
 # What trains, or has to find a trained model, needs a fifth of the sample to show that it runs; all of it for a figure.
-FEW = dict.fromkeys((*TRAINED, "07a_infer_pytorch", "07b_infer_keras"), 100)
+FEW = {**dict.fromkeys((*TRAINED, "07a_infer_pytorch", "07b_infer_keras"), 100), "09_todays_models": 40}
+# A model seventy times as large takes minutes even so.
+EACH = [pytest.param(name, marks=[pytest.mark.long] if name.startswith("09") else []) for name in NAMES]
 
 
 class Ran(NamedTuple):
@@ -69,7 +71,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Col
         yield Colab(hub, folder, wheel)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_every_cell_runs_and_complains_of_nothing(colab: Colab, name: str) -> None:
     notebook = colab.run(name, FEW.get(name)).notebook
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -96,7 +98,7 @@ def test_it_trains_as_well_as_the_committed_notebook(colab: Colab, name: str) ->
     assert after == pytest.approx(committed, rel=0.03)
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - UNTRAINED))
+@pytest.mark.parametrize("name", [param for param in EACH if param.values[0] not in UNTRAINED])
 def test_it_finds_something_to_show(colab: Colab, name: str) -> None:
     notebook = colab.run(name, FEW.get(name)).notebook
     assert len(result(notebook)) > 20
@@ -109,7 +111,7 @@ def result(notebook: nbformat.NotebookNode) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EACH)
 def test_what_google_has_installed_stays_as_it_was(colab: Colab, name: str) -> None:
     ran = colab.run(name, FEW.get(name))
     changed = {package for package, version in ran.after.items() if ran.before.get(package) != version}

@@ -116,7 +116,8 @@ def main(framework: str, folder: Path) -> None:
     report: dict[str, Any] = {"scores": {}}
     for name in MODELS:
         model = side.load(folder / name)
-        report["scores"][name] = module.score(model, blocks, batch_size=4)
+        tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+        report["scores"][name] = module.score(model, blocks, batch_size=4, tokenizer=tokenizer)
         module.export_model(model, output / name)
         np.save(output / f"{name}.npy", side.logits(model, blocks[:BLOCKS_WITH_LOGITS]["input_ids"]))
 

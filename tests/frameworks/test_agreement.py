@@ -9,7 +9,7 @@ from datasets import DatasetDict, load_from_disk
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerBase
 
 from clmkit.chunking import prepare_blocks
-from clmkit.evaluation import score
+from clmkit.evaluation import Score, score
 from clmkit.tracks import Track, choose_track
 from clmkit.training.pytorch import build_trainer
 from tests.frameworks.conftest import Outcome
@@ -23,12 +23,14 @@ def eleven(material: Path) -> DatasetDict:
     return load_from_disk(str(material / "blocks"))
 
 
-def test_the_evaluation_losses_agree(pytorch_model: NamedModel, eleven: DatasetDict, keras_outcome: Outcome) -> None:
+def test_the_evaluation_losses_agree(
+    pytorch_model: NamedModel, eleven: DatasetDict, tokenizer: PreTrainedTokenizerBase, keras_outcome: Outcome
+) -> None:
     name, model = pytorch_model
-    expected = score(model, eleven)
-    summed_loss, tokens = keras_outcome.report["scores"][name]
-    assert tokens == expected.tokens == 11 * 31 - 12
-    assert summed_loss == pytest.approx(expected.summed_loss, rel=1e-4)
+    expected, found = score(model, eleven, tokenizer=tokenizer), Score(*keras_outcome.report["scores"][name])
+    assert found.tokens == expected.tokens == 11 * 31 - 12
+    assert found.summed_loss == pytest.approx(expected.summed_loss, rel=1e-4)
+    assert found.bits_per_byte == pytest.approx(expected.bits_per_byte, rel=1e-4)
 
 
 def test_the_logits_agree(pytorch_model: NamedModel, eleven: DatasetDict, keras_outcome: Outcome) -> None:

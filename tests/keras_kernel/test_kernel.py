@@ -17,10 +17,10 @@ from clmkit.chunking import prepare_blocks
 from clmkit.eli5 import load_eli5
 from clmkit.evaluation import TokenAccuracy, perplexity
 from clmkit.hub import login as hub
-from clmkit.kernels import KERNEL_NAMES, use_kernel
+from clmkit.kernels import KERNEL_NAMES, has_gpu, use_kernel
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import count_tokens
-from clmkit.tracks import BUNDLED, Track, choose_track, has_gpu
+from clmkit.tracks import BUNDLED, Track, choose_track
 from clmkit.training.tuned_models import precision_policy
 from clmkit.widgets.plots import plot_lengths
 from tools.course import run_course

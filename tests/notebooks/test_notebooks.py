@@ -75,6 +75,7 @@ def test_the_course_has_its_notebooks() -> None:
         "07a_infer_pytorch",
         "07b_infer_keras",
         "08_scale_out",
+        "09_todays_models",
     ]
 
 

@@ -8,7 +8,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # In the order of the course; a wing stands where the first of its users may come after it.
 FLOORS = ("messages", "saving", "kernels", "hub", "costs", "tracks", "texts", "packed", "json_rows", "files", "eli5")
-FLOORS += ("tokenization", "chunking", "evaluation", "generation", "widgets", "training", "scale", "doctor", "__main__")
+FLOORS += (
+    "tokenization",
+    "chunking",
+    "evaluation",
+    "generation",
+    "conversations",
+    "widgets",
+    "training",
+    "scale",
+    "doctor",
+    "__main__",
+)
 STEPS = FLOORS[FLOORS.index("costs") : FLOORS.index("widgets")]
 WINGS = ("hub", "widgets", "training", "scale")
 MODULES = sorted(path for path in (ROOT / "clmkit").rglob("*.py") if path.name != "__init__.py")

@@ -168,8 +168,14 @@ def test_every_make_target_named_in_the_readme_is_listed_by_make_help() -> None:
 @pytest.mark.parametrize("keras", ["1", "0"])
 @pytest.mark.parametrize("changed", ["main.txt", "keras.txt"])
 def test_setup_runs_once_and_again_when_a_lock_changes(tmp_path: Path, changed: str, keras: str) -> None:
-    (tmp_path / "requirements").mkdir()
-    for name in ("Makefile", "pyproject.toml", "requirements/main.txt", "requirements/keras.txt"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "requirements/main.txt",
+        "requirements/keras.txt",
+        "tools/real_model.py",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
 
     def planned() -> str:
@@ -180,7 +186,8 @@ def test_setup_runs_once_and_again_when_a_lock_changes(tmp_path: Path, changed: 
 
     assert "pip install" in planned()
     made = re.findall(r"touch (\S+)", planned())
-    assert len(made) == (3 if keras == "1" else 1)  # a stamp for each environment, and the kernel's registration
+    # A stamp for each environment and the real model, and the kernel's registration.
+    assert len(made) == (4 if keras == "1" else 2)
     for file in made:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
@@ -228,6 +235,7 @@ def test_plain_commands_for_machines_without_make_work() -> None:
         "-m venv": None,
         "-m pip": ["--dry-run"],
         "-m ipykernel": None,
+        "-m tools.real_model": [],
         "-m tools.course": ["--help"],
         "-m pytest": ["--collect-only", "-q"],
     }
@@ -239,7 +247,7 @@ def test_plain_commands_for_machines_without_make_work() -> None:
     for command, kind in zip(commands, kinds, strict=True):
         program, *arguments = shlex.split(command)
         python = pythons.get(program)
-        if python and (extra := dry[kind]):
+        if python and (extra := dry[kind]) is not None:
             run = subprocess.run([python, *arguments, *extra], cwd=ROOT, capture_output=True, text=True, check=False)
             assert run.returncode == 0, run.stdout + run.stderr
 

@@ -6,9 +6,11 @@ import torch
 from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from clmkit.evaluation import Score, TokenAccuracy, perplexity, score
+from clmkit.evaluation import Score, TokenAccuracy, count_bytes, perplexity, score
 from clmkit.tracks import Track
 from clmkit.training.pytorch import build_trainer
 
@@ -203,3 +205,40 @@ def test_an_evaluation_can_be_given_up_before_any_batch(model: GPT2LMHeadModel) 
         score(model, rows, 2, before_batch=give_up)
     assert asked == [0, 1]
     assert not model.training
+
+
+def test_bits_per_byte_are_the_loss_in_bits_over_the_bytes_of_the_predicted_text(
+    model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    result = score(model, blocks["test"], tokenizer=tokenizer)
+    text = "".join(tokenizer.batch_decode([ids[1:] for ids in blocks["test"]["input_ids"]]))
+    assert result.bytes == len(text.encode())
+    assert result.bits_per_byte == pytest.approx(result.summed_loss / math.log(2) / len(text.encode()), rel=1e-12)
+    assert score(model, blocks["test"]).bits_per_byte is None
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+def test_bits_per_byte_are_the_same_whatever_the_batch_size(
+    model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase, batch_size: int
+) -> None:
+    one, other = (score(model, blocks["test"], size, tokenizer=tokenizer) for size in (7, batch_size))
+    assert one.bits_per_byte == pytest.approx(other.bits_per_byte, rel=1e-6)
+
+
+def test_bytes_are_those_of_all_characters_and_special_tokens_have_none(tokenizer: PreTrainedTokenizerBase) -> None:
+    text = "Ünïcödé, 水, العربية 🐪\n\n"
+    ids = tokenizer(f"x{text}<|endoftext|>{text}")["input_ids"]
+    rows = Dataset.from_dict({"input_ids": [ids]})
+    assert count_bytes(rows, tokenizer) == 2 * len(text.encode())
+    labels = [-100] * len(ids)
+    labels[1:3] = ids[1:3]
+    rows = Dataset.from_dict({"input_ids": [ids], "labels": [labels]})
+    assert count_bytes(rows, tokenizer) == sum(len(token) for token in tokenizer.convert_ids_to_tokens(ids[1:3]))
+
+
+def test_bytes_of_sentencepiece_are_counted_too() -> None:
+    vocabulary = {"<unk>": 0, "▁the": 1, "▁sky": 2, "é": 3, "<0x0A>": 4}
+    built = Tokenizer(BPE(vocabulary, [], unk_token="<unk>"))
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>")
+    rows = Dataset.from_dict({"input_ids": [[1, 1, 2, 3, 4, 0]]})
+    assert count_bytes(rows, wrapped) == len(b" the sky") + 2 + 1

@@ -9,9 +9,10 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit import tracks
+from clmkit import kernels, tracks
 from clmkit.hub import download
 from clmkit.hub.download import MODEL_FILES
+from clmkit.kernels import has_gpu
 from clmkit.tracks import (
     BUNDLED,
     DATA_FILES,
@@ -21,7 +22,6 @@ from clmkit.tracks import (
     check_whole_number,
     choose_track,
     find_files,
-    has_gpu,
 )
 
 Machine = Callable[..., None]
@@ -77,14 +77,14 @@ def test_has_gpu_asks_pytorch_for_cuda_and_mps(monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("devices", [[], ["GPU:0"]])
 def test_has_gpu_asks_tensorflow_where_there_is_no_pytorch(monkeypatch: pytest.MonkeyPatch, devices: list[str]) -> None:
-    monkeypatch.setattr(tracks.importlib.util, "find_spec", lambda name: name == "tensorflow" or None)
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: name == "tensorflow" or None)
     config = SimpleNamespace(list_physical_devices=lambda kind: devices if kind == "GPU" else ["CPU:0"])
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
     assert has_gpu() is bool(devices)
 
 
 def test_has_gpu_is_false_without_a_framework(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracks.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
     assert has_gpu() is False
 
 
@@ -221,7 +221,7 @@ def test_the_line_of_the_quick_track(capsys: pytest.CaptureFixture[str]) -> None
     choose_track("quick")
     assert capsys.readouterr().out == (
         "Track quick: the bundled tiny GPT-2 on the bundled ELI5 sample. It was asked for. "
-        "No notebook takes more than two minutes on a laptop. To change it: choose_track('full').\n"
+        "No notebook takes more than three minutes on a laptop. To change it: choose_track('full').\n"
     )
 
 

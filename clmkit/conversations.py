@@ -1,0 +1,157 @@
+"""Questions and answers as conversations: the loss on the answers alone, and models that are asked.
+
+The guide has no such step; today's models are tuned so.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from clmkit.evaluation import evaluation_mode
+from clmkit.generation import drawing_from, pad_left
+
+NOT_COUNTED = -100  # as a label: PyTorch's cross_entropy passes it over
+
+
+def as_conversations(rows: Dataset) -> Dataset:
+    """Make a conversation of every row that has a question and an answer; other rows are left out.
+
+    Args:
+        rows: With the columns ``question`` and ``answer``, or as ELI5 has them: ``title``, and ``answers`` whose first
+            text is taken.
+
+    Returns:
+        One column, ``messages``: lists of ``role`` (``"user"``, then ``"assistant"``) and ``content``.
+
+    Raises:
+        ValueError: If the columns are others, or no row has both.
+    """
+    if {"question", "answer"} <= set(rows.column_names):
+        pairs = [(row["question"], row["answer"]) for row in rows.select_columns(["question", "answer"])]
+    elif {"title", "answers"} <= set(rows.column_names):
+        pairs = [(row["title"], next(iter(row["answers"]["text"]), "")) for row in rows]
+    else:
+        raise ValueError(
+            f"no questions and answers: the columns are {', '.join(rows.column_names)}, and have to be question and "
+            "answer, or ELI5's title and answers"
+        )
+    pairs = [(question, answer) for question, answer in pairs if question and answer]
+    if not pairs:
+        raise ValueError(f"none of {len(rows)} rows has both a question and an answer")
+    return Dataset.from_list([{"messages": _messages(question, answer)} for question, answer in pairs])
+
+
+def _messages(question: str, answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def check_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise a ValueError unless a tokenizer knows how its model's conversations are written."""
+    if not tokenizer.chat_template:
+        raise ValueError(
+            f"{tokenizer.name_or_path} has no chat template: it continues texts, and was not trained to answer. Take "
+            "a model with Instruct or Chat in its name"
+        )
+
+
+def _render(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
+    """The tokens of a conversation, up to where the answer begins if it lacks one."""
+    apply: Any = tokenizer.apply_chat_template  # its type is of all that it can return
+    ids: list[int] = apply(messages, add_generation_prompt=messages[-1]["role"] == "user", return_dict=False)
+    return ids
+
+
+def tokenize_conversations(conversations: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """Write conversations as the model's chat template has them, and tokenize them with labels for the answers alone.
+
+    Args:
+        conversations: As ``as_conversations`` gives them; the last message is the answer.
+        tokenizer: One with a chat template.
+        max_length: In tokens; what is longer is cut at its end.
+
+    Returns:
+        ``input_ids`` and ``labels`` (int64), of as many tokens as each conversation has; a label is -100 for each token
+        that is not the answer's, and the end-of-turn token is the answer's. Conversations whose question alone fills
+        ``max_length`` are left out.
+
+    Raises:
+        ValueError: If there is no chat template, or it writes a question otherwise once the answer follows.
+    """
+    check_chat_template(tokenizer)
+    rows = []
+    for messages in conversations["messages"]:
+        prompt, ids = _render(tokenizer, messages[:-1]), _render(tokenizer, messages)
+        if ids[: len(prompt)] != prompt:
+            raise ValueError(
+                "the chat template writes a question otherwise once its answer follows: no labels are sure"
+            )
+        if tokenizer.eos_token_id in ids[len(prompt) :]:  # what the template writes after it, no model ever has to
+            ids = ids[: ids.index(tokenizer.eos_token_id, len(prompt)) + 1]
+        if len(prompt) < max_length:
+            labels = [NOT_COUNTED] * len(prompt) + ids[len(prompt) :]
+            rows.append({"input_ids": ids[:max_length], "labels": labels[:max_length]})
+    return Dataset.from_list(rows)
+
+
+class TokenLoss(NamedTuple):
+    """One token of a conversation: its text, and its loss in nats, or ``None`` where it is not counted."""
+
+    text: str
+    loss: float | None
+
+
+def token_losses(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, input_ids: Sequence[int], labels: Sequence[int]
+) -> list[TokenLoss]:
+    """The loss of each token of one conversation, given all before it."""
+    ids = torch.tensor([list(input_ids)], device=model.device)
+    with evaluation_mode(model):
+        logits = model(input_ids=ids).logits[0, :-1].float()
+    losses = [0.0, *torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none").tolist()]
+    texts = [str(tokenizer.decode([token])) for token in input_ids]
+    return [
+        TokenLoss(text, None if label == NOT_COUNTED else loss)
+        for text, loss, label in zip(texts, losses, labels, strict=True)
+    ]
+
+
+def answer_questions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[str],
+    *,
+    max_new_tokens: int = 100,
+    seed: int = 42,
+    **arguments: Any,
+) -> list[str]:
+    """Ask a model questions, all in one batch; each answer ends where the model ends it, or is cut.
+
+    Args:
+        model: One that was trained to answer. It is left in the mode, training or not, that it was in.
+        tokenizer: Its tokenizer, with a chat template.
+        questions: In any language that the model knows.
+        max_new_tokens: Where to cut an answer that does not end.
+        seed: For sampling; torch's random numbers are what they were, afterwards.
+        **arguments: More for ``model.generate``, such as ``do_sample=True``, ``temperature=0.7`` or a streamer; without
+            any, the most probable token is taken each time.
+
+    Returns:
+        The answers, without the questions and without special tokens.
+
+    Raises:
+        ValueError: If there is no question, one is empty, or there is no chat template.
+    """
+    check_chat_template(tokenizer)
+    if not questions or not all(question.strip() for question in questions):
+        raise ValueError("there is no question, or one that is empty: ask at least a word")
+    documents = [_render(tokenizer, [{"role": "user", "content": question}]) for question in questions]
+    inputs = pad_left(documents, model.device)
+    generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
+    settings = {"do_sample": False, "pad_token_id": tokenizer.eos_token_id, **arguments}
+    with evaluation_mode(model), drawing_from(seed, model.device):
+        ids = generate(**inputs, max_new_tokens=max_new_tokens, **settings)
+    answers: list[str] = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    return [answer.strip() for answer in answers]

@@ -1,0 +1,92 @@
+"""Add a LoRA adapter to a model (PEFT), and save it under the base model's name on the Hub."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from clmkit.costs import model_facts
+from clmkit.saving import write_whole
+from clmkit.tracks import HUB_DATA, Track
+
+CARD = """\
+# {name}
+
+A LoRA adapter for {base}. It was trained on answers of ELI5, as a lesson of a course on causal language modeling, and
+changes how the model answers. What either of them says is no source of facts.
+
+Loss on held-out answers, in nats a token: {before:.3f} before, {after:.3f} after.
+"""
+
+
+def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+    """Freeze a model and add trainable matrices to it: ``peft.get_peft_model``, LoRA (arXiv 2106.09685).
+
+    Args:
+        model: Any causal language model; it is changed in place.
+        config: Which layers get an adapter, and of which rank.
+
+    Returns:
+        The model with its adapter, of which only the adapter is trained; the adapter is in float32.
+    """
+    with _old_name_of_a_property():
+        adapted = get_peft_model(model, config)
+    if not isinstance(adapted, PeftModel):
+        raise TypeError(f"PEFT made a {type(adapted).__name__}, which can't be saved as an adapter")
+    return adapted
+
+
+def load_adapter(model: PreTrainedModel, folder: str | Path) -> PeftModel:
+    """Add the adapter in a folder to the model that it was trained for: ``peft.PeftModel.from_pretrained``."""
+    with _old_name_of_a_property():
+        return PeftModel.from_pretrained(model, folder)
+
+
+@contextmanager
+def _old_name_of_a_property() -> Iterator[None]:
+    """PEFT 0.20 asks for a property to which Transformers 5.23 has given another name, and warns about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
+def save_adapter(model: PeftModel, track: Track, folder: str | Path, *, before: float, after: float) -> Path:
+    """Save an adapter alone, with a card that names base model, licence and data.
+
+    PEFT writes where the base model was loaded from, which may be a folder of this machine; here it is the model's own
+    name, which others can load it by.
+
+    Args:
+        model: A model with an adapter.
+        track: What was tuned, and on what.
+        folder: Where to; it is made if need be.
+        before: Mean loss on held-out answers before training, in nats per token.
+        after: The same after it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OSError: If the folder can't be written.
+    """
+    folder = Path(folder)
+    data = ModelCardData(
+        base_model=track.model,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        license=model_facts(track.model).licence,
+        datasets=[HUB_DATA] if track.data == HUB_DATA else None,
+    )
+    text = CARD.format(name=folder.absolute().name, base=track.model, before=before, after=after)
+    with write_whole(folder) as unfinished:
+        model.save_pretrained(str(unfinished))
+        path = unfinished / "adapter_config.json"
+        config = {**json.loads(path.read_text(encoding="utf-8")), "base_model_name_or_path": track.model}
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        ModelCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(unfinished / "README.md")
+    return folder
