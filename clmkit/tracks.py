@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clmkit.costs import (
-    DISTILGPT2_PARAMETERS,
     describe_minutes,
     describe_model,
     learning_rate,
@@ -286,7 +285,7 @@ def _duration(track: Track) -> str:
     """How long training takes, as far as it can be told before the data are read."""
     if track.data == QUICK.data and track.model == QUICK.model:
         return _("No notebook takes more than three minutes on a laptop.")
-    parameters = DISTILGPT2_PARAMETERS if track.model == FULL.model else model_facts(track.model).parameters
+    parameters = model_facts(track.model).parameters
     if parameters is None:
         return ""
     if has_gpu():

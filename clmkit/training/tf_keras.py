@@ -22,6 +22,7 @@ start_tensorflow(legacy_keras=True)  # before transformers imports it
 import tensorflow as tf  # noqa: E402
 from transformers import (  # noqa: E402
     AdamWeightDecay,
+    AutoConfig,
     AutoTokenizer,
     PreTrainedTokenizerBase,
     TFAutoModelForCausalLM,
@@ -34,6 +35,23 @@ from transformers.modeling_tf_pytorch_utils import convert_tf_weight_name_to_pt_
 # GPT-2's layer norms are called ln_1, ln_2 and ln_f. create_optimizer leaves "LayerNorm" and "layer_norm" out of weight
 # decay, which matches none of them.
 NO_WEIGHT_DECAY = ["bias", "ln_"]
+
+
+def check_gpt2(folder: str) -> str:
+    """Return a model's folder if ``tf.keras`` can train it here: it has to be a GPT-2.
+
+    Of today's language models Transformers 4 has next to none in TensorFlow, and this module names GPT-2's weights.
+
+    Raises:
+        ValueError: If it is another model.
+    """
+    kind = AutoConfig.from_pretrained(folder).model_type
+    if kind != "gpt2":
+        raise ValueError(
+            f"tf.keras takes GPT-2 alone here, and {folder!r} is a model of the kind {kind!r}: notebook 6a trains it "
+            "with PyTorch, and 6c with Keras 3 if KerasHub converts it"
+        )
+    return folder
 
 
 class LossCallback(LossRecorder, tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow has no types
@@ -147,7 +165,7 @@ def find_or_train(track: Track) -> Path:
     """Find the tuned model that notebook 06b saved or shared, or train it now; return its folder, and say which."""
 
     def train_and_save(folder: Path) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(download_model(track.model))
+        tokenizer = AutoTokenizer.from_pretrained(check_gpt2(download_model(track.model)))
         export_model(train(track, prepare_blocks(track, tokenizer)), folder, tokenizer)
 
     return tuned_models.find_or_train(track, "tf_keras", train_and_save)

@@ -162,8 +162,8 @@ def open_chat(
         with without_adapter(model):
             return after(asked, on_text)
 
-    answers: dict[str, Answer] = {_("before"): before, _("after"): after}
     if somebody_is_there():
-        display(_Chat(answers, question).container())
+        display(_Chat({_("before"): before, _("after"): after}, question).container())
     else:
+        answers = {"before": before, "after": after}
         plot_answers(question, {name: answer(question, lambda text: None) for name, answer in answers.items()})

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import nbformat
 import pytest
 
+from clmkit.hub.real_model import REAL_MODEL, real_model_folder, stands_in_for
 from clmkit.kernels import KERAS_KERNEL
 from tests.colab.machine import KEPT, make_machine, run_in_colab
 from tests.hub.notebooks import printed, read_notebook
@@ -26,6 +27,7 @@ WITH_WIDGETS = {"04_tokenize", "05_chunk", "07a_infer_pytorch", "09_todays_model
 # What versions of Google's print on stderr, and the notebook's prose says that they do.
 EXPLAINED = {
     "07a_infer_pytorch": r"\[transformers\] (Passing `generation_config`|Both `max_new_tokens`|Ignoring clean_up_to)",
+    "09_todays_models": r"\[transformers\] (Passing `generation_config`|Both `max_new_tokens`|Ignoring clean_up_to)",
     "07b_infer_keras": r"WARNING: All log messages before absl.*\nI0000 .*Compiled cluster using XLA",
 }
 ONE_PROCESS = "1 process: notebook_launcher starts no more in Colab without GPUs"
@@ -54,12 +56,19 @@ class Colab:
 
     def run(self, name: str, rows: int | None) -> Ran:
         if (name, rows) not in self._ran:
+            if name.startswith("09"):
+                self._serve_real_model()
             folder = self.folder / f"{name}_{rows}"
             machine = make_machine(folder / "machine")
             before = machine.versions()
             notebook = run_in_colab(name, folder, machine, self.wheel, rows, **self.hub.environment)
             self._ran[name, rows] = Ran(notebook, before, machine.versions())
         return self._ran[name, rows]
+
+    def _serve_real_model(self) -> None:
+        if stands_in_for(REAL_MODEL) is None:
+            pytest.skip("no real model: make real-model")
+        self.hub.put(REAL_MODEL, {path.name: path for path in real_model_folder().iterdir()})
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from datasets import Dataset, DatasetDict
 from safetensors.numpy import load_file
 from transformers import PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2LMHeadModel, set_seed
 
-from clmkit.tracks import Track
+from clmkit.tracks import BUNDLED, Track
 from clmkit.training import tf_keras
-from clmkit.training.tf_keras import build_optimizer, export_model, find_or_train, score, train
+from clmkit.training.tf_keras import build_optimizer, check_gpt2, export_model, find_or_train, score, train
 from clmkit.training.tuned_models import model_folder
 
 
@@ -163,3 +163,10 @@ def test_find_or_train_saves_a_model_with_its_tokenizer_beside_the_other_framewo
 
     monkeypatch.setattr(tf_keras, "train", refuse)
     assert find_or_train(small) == folder
+
+
+def test_another_model_than_gpt2_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ValueError, match=r"tf\.keras takes GPT-2 alone here, .* of the kind 'llama': notebook 6a"):
+        check_gpt2(str(tmp_path))
+    assert check_gpt2(str(BUNDLED / "tiny_gpt2")) == str(BUNDLED / "tiny_gpt2")
