@@ -117,6 +117,7 @@ def test_badge_and_install_line_name_the_project_s_own_address(path: Path) -> No
     assert f"({colab}/blob/main/notebooks/{path.name})" in notebook.cells[0].source
     setup = code_cells(notebook)[0].source
     extra = {"06b_train_keras": "keras", "06c_train_keras_hub": "torch,keras-hub", "07b_infer_keras": "keras"}
+    extra["09_todays_models"] = "torch,lora"
     assert f'%pip install --quiet "clmkit[{extra.get(path.stem, "torch")}] @ git+{REPOSITORY}"' in setup
 
 
