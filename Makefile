@@ -158,7 +158,7 @@ define compile
 endef
 
 tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or two on two cores)
-	@$(PY) -m tools.tiny_gpt2 --output build/tiny_gpt2
+	@$(PY) -m tools.tiny_gpt2 make --output build/tiny_gpt2
 	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 
 clean: ## remove what the commands made, but for .venv and .venv-keras

@@ -1,6 +1,7 @@
 """Make the bundled tiny GPT-2 from text that this Python environment carries.
 
-    python -m tools.tiny_gpt2 --output OUTPUT_FOLDER
+    python -m tools.tiny_gpt2 make --output OUTPUT_FOLDER
+    python -m tools.tiny_gpt2 judge FOLDER
 
 Step 1 collects English prose: the paragraphs of every docstring of the standard library and of the installed packages,
 and ``pydoc_data.topics``, without tables of arguments, code or duplicates. Step 2 trains a byte-level BPE of 4,096
@@ -24,6 +25,7 @@ EOS_TOKEN = "<|endoftext|>"
 VOCAB_SIZE = 4096
 CONTEXT = 512
 SEED = 0
+WORD_LIST = Path("/usr/share/dict/american-english")  # of Debian's wamerican
 
 PLAIN_WORD = re.compile(r"[(\"'`]*[A-Za-z][a-z']*(-[a-z]+)*[.,;:!?)\"'`]*")
 NOT_PROSE = re.compile(
@@ -161,14 +163,24 @@ def train_model(
 
 
 def main() -> None:
-    """Run the three steps with the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the three steps with the options of the command line, or judge what came of them."""
+    commands = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choices = commands.add_subparsers(required=True, dest="command")
+    judge = choices.add_parser("judge", help="say how good a model's English is")
+    judge.add_argument("folder", type=Path, help="the model")
+    judge.add_argument("--words", type=Path, default=WORD_LIST, help="English words, one a line")
+    parser = choices.add_parser("make", help="train tokenizer and model")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model and its tokenizer")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=8, help=f"blocks of {CONTEXT} tokens")
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--adam-lr", type=float, default=6e-3)
-    arguments = parser.parse_args()
+    arguments = commands.parse_args()
+    if arguments.command == "judge":
+        from tools.judge import judge_model
+
+        judge_model(arguments.folder, arguments.words)
+        return
     arguments.output.mkdir(parents=True, exist_ok=True)
     documents = collect_prose()
     print(f"{sum(map(len, documents)):,} characters of prose", file=sys.stderr)
