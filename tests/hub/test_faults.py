@@ -15,10 +15,14 @@ from tests.hub.play import complaints, play
 HURRY = 5
 # So what is tested is that a step ends: four plays beside other tests can take minutes to import TensorFlow.
 ALLOWANCE = 300
-# One of each step is played by Pythons of their own too, and has to come out as by forks of a prepared one.
+# Before a release one of each step is played by Pythons of their own too, and has to come out as by forks.
 STEPS = {row.step: row for row in reversed(ROWS)}
 PLAYED = [(row, kernel, False) for row in ROWS for kernel in row.kernels]
 PLAYED += [(row, kernel, True) for row in STEPS.values() for kernel in row.kernels]
+
+
+def label(kernel: Kernel, fresh: bool) -> str:
+    return f"{kernel}, fresh" if fresh else kernel
 
 
 def named(name: str) -> Row:
@@ -50,8 +54,12 @@ def complaints_about(
 
 @pytest.mark.parametrize(
     ("row", "kernel", "fresh"),
-    PLAYED,
-    ids=[f"{row.name} [{kernel}{', fresh' * fresh}]" for row, kernel, fresh in PLAYED],
+    [
+        pytest.param(
+            *played, marks=[pytest.mark.long] if played[2] else [], id=f"{played[0].name} [{label(*played[1:])}]"
+        )
+        for played in PLAYED
+    ],
 )
 def test_a_fault_is_survived_or_said_and_the_next_run_works(
     complaints_about: Callable[[Row, Kernel, bool], list[str]], row: Row, kernel: Kernel, fresh: bool
