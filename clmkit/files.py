@@ -1,5 +1,6 @@
 """Read a learner's own data, a JSON, JSON Lines, CSV or Parquet file with errors by file and line, or from the Hub."""
 
+import codecs
 import glob
 import hashlib
 import json
@@ -51,11 +52,18 @@ def load_local(
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If its type is unknown, it can't be parsed (with file and line), or it has no rows.
+        ValueError: If its type or the encoding is unknown, it can't be parsed (with file and line), or it has no rows.
         OSError: If the cache can't be written.
     """
     path = check_data_file(path)
     builder = find_builder(path)
+    if encoding is not None:
+        try:
+            codecs.lookup(encoding)
+        except LookupError as error:
+            raise ValueError(
+                f"{path}: Python knows no encoding {encoding!r}: 'cp1252' and 'utf-16' are two of them"
+            ) from error
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
     with path.open("rb") as file:

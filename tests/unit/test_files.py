@@ -263,3 +263,10 @@ def test_a_file_in_another_encoding_is_read_by_its_name(tmp_path: Path, kind: st
     if encoding != "utf-16-be":
         with pytest.raises(ValueError, match=r"is not UTF-8 text.*load_local\(\.\.\., encoding='cp1252'\)"):
             load_local(path)
+
+
+def test_an_encoding_that_python_does_not_know_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("text\nhere\n")
+    with pytest.raises(ValueError, match=r"mine\.csv: Python knows no encoding 'utf-7.5': 'cp1252' and"):
+        load_local(path, encoding="utf-7.5")
