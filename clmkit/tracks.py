@@ -284,7 +284,7 @@ def _explain(track: Track, reason: list[str]) -> list[str]:
 def _duration(track: Track) -> str:
     """How long training takes, as far as it can be told before the data are read."""
     if track.data == QUICK.data and track.model == QUICK.model:
-        return _("No notebook takes more than three minutes on a laptop.")
+        return _("No notebook takes more than four minutes on a laptop.")
     parameters = model_facts(track.model).parameters
     if parameters is None:
         return ""

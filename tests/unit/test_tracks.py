@@ -221,7 +221,7 @@ def test_the_line_of_the_quick_track(capsys: pytest.CaptureFixture[str]) -> None
     choose_track("quick")
     assert capsys.readouterr().out == (
         "Track quick: the bundled tiny GPT-2 on the bundled ELI5 sample. It was asked for. "
-        "No notebook takes more than three minutes on a laptop. To change it: choose_track('full').\n"
+        "No notebook takes more than four minutes on a laptop. To change it: choose_track('full').\n"
     )
 
 
