@@ -16,7 +16,8 @@ COLAB_LOCK := requirements/colab.txt
 sums = $(shell cksum < $(1) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
-REAL_STAMP := $(VENV)/.real-model
+# Its name holds the sum of what says where the model goes.
+REAL_STAMP := $(VENV)/.real-model-$(shell echo "$(CLMKIT_REAL_MODEL) $(HF_HOME)" | cksum | cut -d" " -f1)
 COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK))
 
 .DEFAULT_GOAL := help
@@ -56,9 +57,8 @@ $(KERNEL): $(STAMP) $(KERAS_STAMP)
 $(REAL_STAMP): tools/real_model.py $(STAMP)
 	@$(PY) -m tools.real_model && touch $@ || true
 
-real-model: ## get the real model of notebook 9, 90 MB, which the setup does too (REAL=0: without it)
-	@rm -f $(REAL_STAMP)
-	@$(MAKE) --no-print-directory KERAS=0 $(REAL_STAMP)
+real-model: $(STAMP) ## get the real model of notebook 9, 90 MB, which the setup does too (REAL=0: without it)
+	@$(PY) -m tools.real_model
 
 # By uv, which takes a fifth of the time, where it is there or pip can get it. torch comes by pip in any case: which build
 # of it suits this machine, only pip's settings may say.

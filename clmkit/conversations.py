@@ -10,8 +10,8 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from clmkit.evaluation import evaluation_mode
-from clmkit.generation import drawing_from, pad_left
+from clmkit.evaluation import WORD_START, evaluation_mode
+from clmkit.generation import ONE_TEXT, check_room, drawing_from, pad_left
 
 NOT_COUNTED = -100  # as a label: PyTorch's cross_entropy passes it over
 
@@ -30,9 +30,11 @@ def as_conversations(rows: Dataset) -> Dataset:
         ValueError: If the columns are others, or no row has both.
     """
     if {"question", "answer"} <= set(rows.column_names):
-        pairs = [(row["question"], row["answer"]) for row in rows.select_columns(["question", "answer"])]
+        pairs = [(_text(row["question"]), _text(row["answer"])) for row in rows.select_columns(["question", "answer"])]
     elif {"title", "answers"} <= set(rows.column_names):
-        pairs = [(row["title"], next(iter(row["answers"]["text"]), "")) for row in rows]
+        pairs = [
+            (_text(row["title"]), next(filter(None, map(_text, row["answers"]["text"] or [])), "")) for row in rows
+        ]
     else:
         raise ValueError(
             f"no questions and answers: the columns are {', '.join(rows.column_names)}, and have to be question and "
@@ -42,6 +44,11 @@ def as_conversations(rows: Dataset) -> Dataset:
     if not pairs:
         raise ValueError(f"none of {len(rows)} rows has both a question and an answer")
     return Dataset.from_list([{"messages": _messages(question, answer)} for question, answer in pairs])
+
+
+def _text(cell: Any) -> str:
+    """What a cell says, without space around it; a number is text too, and nothing is none."""
+    return "" if cell is None else str(cell).strip()
 
 
 def _messages(question: str, answer: str) -> list[dict[str, str]]:
@@ -78,9 +85,12 @@ def tokenize_conversations(conversations: Dataset, tokenizer: PreTrainedTokenize
         ``max_length`` are left out.
 
     Raises:
-        ValueError: If there is no chat template, or it writes a question otherwise once the answer follows.
+        ValueError: If there is no chat template, it writes a question otherwise once its answer follows, or no end of
+            turn after it, or no question leaves room for an answer.
     """
     check_chat_template(tokenizer)
+    added = tokenizer.added_tokens_decoder.items()
+    special = {*tokenizer.all_special_ids, *(token_id for token_id, token in added if token.special)}
     rows = []
     for messages in conversations["messages"]:
         prompt, ids = _render(tokenizer, messages[:-1]), _render(tokenizer, messages)
@@ -88,11 +98,17 @@ def tokenize_conversations(conversations: Dataset, tokenizer: PreTrainedTokenize
             raise ValueError(
                 "the chat template writes a question otherwise once its answer follows: no labels are sure"
             )
-        if tokenizer.eos_token_id in ids[len(prompt) :]:  # what the template writes after it, no model ever has to
-            ids = ids[: ids.index(tokenizer.eos_token_id, len(prompt)) + 1]
+        ends = [place for place, token in enumerate(ids) if token in special and place >= len(prompt)]
+        if not ends:
+            raise ValueError(
+                "the chat template writes no end-of-turn token after an answer: a model could not learn to end"
+            )
+        ids = ids[: ends[-1] + 1]  # what the template writes after it, no model ever has to
         if len(prompt) < max_length:
             labels = [NOT_COUNTED] * len(prompt) + ids[len(prompt) :]
             rows.append({"input_ids": ids[:max_length], "labels": labels[:max_length]})
+    if not rows:
+        raise ValueError(f"none of {len(conversations)} questions leaves room for an answer in {max_length} tokens")
     return Dataset.from_list(rows)
 
 
@@ -111,7 +127,12 @@ def token_losses(
     with evaluation_mode(model):
         logits = model(input_ids=ids).logits[0, :-1].float()
     losses = [0.0, *torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none").tolist()]
+    # Alone, a token of SentencePiece is decoded without the space that it stands for.
+    pieces = tokenizer.convert_ids_to_tokens(list(input_ids))
     texts = [str(tokenizer.decode([token])) for token in input_ids]
+    texts = [
+        f" {text.lstrip()}" if piece.startswith(WORD_START) else text for text, piece in zip(texts, pieces, strict=True)
+    ]
     return [
         TokenLoss(text, None if label == NOT_COUNTED else loss)
         for text, loss, label in zip(texts, losses, labels, strict=True)
@@ -135,22 +156,25 @@ def answer_questions(
         questions: In any language that the model knows.
         max_new_tokens: Where to cut an answer that does not end.
         seed: For sampling; torch's random numbers are what they were, afterwards.
-        **arguments: More for ``model.generate``, such as ``do_sample=True``, ``temperature=0.7`` or a streamer; without
-            any, the most probable token is taken each time.
+        **arguments: More for ``model.generate``, such as ``do_sample=True``, ``temperature=0.7`` or a streamer. Without
+            ``do_sample`` the most probable token is taken each time.
 
     Returns:
         The answers, without the questions and without special tokens.
 
     Raises:
-        ValueError: If there is no question, one is empty, or there is no chat template.
+        ValueError: If there is no question, one is empty or too long for the context, or there is no chat template.
     """
     check_chat_template(tokenizer)
-    if not questions or not all(question.strip() for question in questions):
+    if isinstance(questions, str):
+        raise ValueError(f"questions must be a list, not one text: [{questions!r}]")
+    if not questions or not all(isinstance(question, str) and question.strip() for question in questions):
         raise ValueError("there is no question, or one that is empty: ask at least a word")
     documents = [_render(tokenizer, [{"role": "user", "content": question}]) for question in questions]
+    check_room(max(map(len, documents)), max_new_tokens, model)
     inputs = pad_left(documents, model.device)
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
-    settings = {"do_sample": False, "pad_token_id": tokenizer.eos_token_id, **arguments}
+    settings = {**ONE_TEXT, "do_sample": False, "pad_token_id": tokenizer.eos_token_id, **arguments}
     with evaluation_mode(model), drawing_from(seed, model.device):
         ids = generate(**inputs, max_new_tokens=max_new_tokens, **settings)
     answers: list[str] = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -1,10 +1,13 @@
 """What a model costs before its weights are loaded: parameters, licence, memory, speed, and the rate it learns at."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from huggingface_hub import HfApi, ModelCard
+from safetensors import SafetensorError
+from yaml import YAMLError
 
 from clmkit.hub.client import HUB_ERRORS, few_retries
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
@@ -19,6 +22,7 @@ DISTILGPT2_PARAMETERS = 82e6
 ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 TRAINING_BYTES = 16  # of each parameter in float32: itself, its gradient, and AdamW's two averages
 SMALL = 20e6  # parameters
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 class ModelFacts(NamedTuple):
@@ -41,10 +45,11 @@ def model_facts(name: str) -> ModelFacts:
     """
     if name in KNOWN:
         return KNOWN[name]
+    if not Path(name).is_dir() and not HUB_ID.fullmatch(name):  # what loads it says so
+        return ModelFacts(None, None)
     local = Path(name) if Path(name).is_dir() else cached_folder(name, MODEL_FILES, required=NEEDED_FILES)
     if folder := local or stands_in_for(name):
-        card = folder / "README.md"
-        return ModelFacts(count_parameters(folder), ModelCard.load(card).data.license if card.is_file() else None)
+        return ModelFacts(_parameters_of(folder), _licence_of(folder / "README.md"))
     try:
         with few_retries():
             info = HfApi().model_info(name, timeout=5)
@@ -52,6 +57,23 @@ def model_facts(name: str) -> ModelFacts:
         return ModelFacts(None, None)
     licence = info.card_data.license if info.card_data else None
     return ModelFacts(info.safetensors.total if info.safetensors else None, str(licence) if licence else None)
+
+
+def _parameters_of(folder: Path) -> int | None:
+    """``None`` where the files are not what their names say: what loads them says so."""
+    try:
+        return count_parameters(folder) or None
+    except (OSError, ValueError, KeyError, SafetensorError):
+        return None
+
+
+def _licence_of(card: Path) -> str | None:
+    """What a card's metadata say, if there are any that can be read: people write them."""
+    try:
+        licence = ModelCard.load(card, ignore_metadata_errors=True).data.license if card.is_file() else None
+    except (OSError, ValueError, YAMLError):
+        return None
+    return ", ".join(map(str, licence)) if isinstance(licence, list) else licence
 
 
 def describe_model(name: str) -> str:

@@ -150,12 +150,13 @@ def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase 
     """
     if tokenizer is None:
         return None
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
-    added = tokenizer.get_added_vocab()  # of a byte-level BPE too, these may have the sign (DeepSeek's do)
-    byte_level = not any(token.startswith(WORD_START) for token in tokenizer.get_vocab() if token not in added)
-    sizes = [0 if i in special or token is None else _bytes(token, byte_level) for i, token in enumerate(tokens)]
-    lengths, total = np.array(sizes), 0
+    vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_vocab()  # what was added is written as it is
+    byte_level = not any(token.startswith(WORD_START) for token in vocabulary if token not in added)
+    lengths, total = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64), 0
+    for token, i in vocabulary.items():
+        if i not in special:
+            lengths[i] = len(token.encode()) if token in added else _bytes(token, byte_level)
     for row in blocks:
         labels = np.asarray(row.get("labels", row["input_ids"]))[1:]
         total += int(lengths[labels[labels != -100]].sum())

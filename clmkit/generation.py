@@ -26,7 +26,7 @@ from clmkit.evaluation import evaluation_mode
 from clmkit.tracks import check_whole_number
 
 # Whatever the model's own generation config asks for.
-_ONE_TEXT = {"num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
+ONE_TEXT = {"num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
 
 # Of a model's own generation config, what generate applies after top_p.
 _OWN_FILTERS: dict[str, Any] = {
@@ -36,13 +36,13 @@ _OWN_FILTERS: dict[str, Any] = {
 }
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
-_DRAWING = RLock()
+DRAWING = RLock()
 
 
 @contextmanager
 def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
     """Let torch draw from a seed, and go on afterwards as if nothing had been drawn."""
-    with _DRAWING, torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+    with DRAWING, torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         torch.manual_seed(seed)
         yield
 
@@ -60,13 +60,18 @@ def _encode(
     documents = [ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] and len(ids) > 1 else ids for ids in documents]
     if not all(documents):
         raise ValueError(f"{prompts[documents.index([])]!r} has no tokens: give the model at least a word to continue")
-    length, context = max(map(len, documents)), context_length(model.config)
+    check_room(max(map(len, documents)), new_tokens, model)
+    return pad_left(documents, model.device)
+
+
+def check_room(length: int, new_tokens: int, model: PreTrainedModel) -> None:
+    """Raise a ValueError unless a prompt of so many tokens and what is to come fit into the model's context."""
+    context = context_length(model.config)
     if context is not None and length + new_tokens > context:
         raise ValueError(
             f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context holds "
             f"{context}: shorten the prompt or ask for fewer new tokens"
         )
-    return pad_left(documents, model.device)
 
 
 def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
@@ -154,7 +159,7 @@ def generate_texts(
     """
     check_whole_number("max_new_tokens", max_new_tokens)
     check_sampling(repetition_penalty=repetition_penalty)
-    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), **_ONE_TEXT}
+    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), **ONE_TEXT}
     if do_sample:
         check_sampling(temperature, top_k, top_p)
         arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clmkit.costs import (
+    HUB_ID,
     describe_minutes,
     describe_model,
     learning_rate,
@@ -29,7 +30,6 @@ CHAT_MODELS = {"quick": REAL_MODEL, "full": "HuggingFaceTB/SmolLM2-360M-Instruct
 DATA_REVISIONS = ("main", "refs/convert/parquet")
 DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
-HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
 
 
@@ -185,8 +185,10 @@ def choose_track(
     own_data = None if data is None else _as_words(data)
     if own_data is not None:
         find_files(own_data)
-    base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model))
-    if chat and model is None:
+    if chat and model is not None:
+        raise ValueError("chat=True takes the track's own chat model, and model names another: give one of the two")
+    base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model), chat)
+    if chat:
         model = CHAT_MODELS[base.name]
     track = replace(
         base,
@@ -211,7 +213,7 @@ def _as_words(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
     return os.fspath(words[0]) if len(words) == 1 else tuple(os.fspath(word) for word in words)
 
 
-def _decide(name: str | None, own_data: bool, model: str | None) -> tuple[Track, list[str]]:
+def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> tuple[Track, list[str]]:
     """The track to begin with, and the sentences that say why it was chosen."""
     asked = _("It was asked for.")
     if own_data and model and name in (None, "quick", "full"):
@@ -226,7 +228,7 @@ def _decide(name: str | None, own_data: bool, model: str | None) -> tuple[Track,
         try:
             check_hub()
         except ConnectionError as error:
-            if _is_downloaded(own_data, model):
+            if _is_downloaded(own_data, CHAT_MODELS["full"] if chat else model):
                 return FULL, [asked, _("What was downloaded before has to do: {error}.", error=error)]
             raise ConnectionError(
                 f"the full track needs the Hugging Face Hub, and {error}. Connect, or take the quick track, "
@@ -277,8 +279,10 @@ def _explain(track: Track, reason: list[str]) -> list[str]:
     facts = "" if track.model == QUICK.model else describe_model(track.model)
     if track.name == "own":  # of its data nothing is known
         return [facts] if facts else []
-    change = _("To change it: choose_track({other!r}).", other="full" if track.name == "quick" else "quick")
-    return [*reason, *filter(None, (facts, _duration(track))), change]
+    chat = track.model in CHAT_MODELS.values()
+    duration = "" if chat else _duration(track)  # a chat model's depends on what of it is trained
+    other = repr("full" if track.name == "quick" else "quick") + ", chat=True" * chat
+    return [*reason, *filter(None, (facts, duration)), _("To change it: choose_track({other}).", other=other)]
 
 
 def _duration(track: Track) -> str:

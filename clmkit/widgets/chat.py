@@ -14,6 +14,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from clmkit.conversations import TokenLoss, answer_questions
+from clmkit.generation import DRAWING
 from clmkit.messages import _
 from clmkit.widgets.explorers import own_direction, somebody_is_there
 from clmkit.widgets.playground import PANEL, THEME, TextStream
@@ -28,9 +29,12 @@ Answer = Callable[[str, Callable[[str], None]], str]
 
 @contextmanager
 def without_adapter(model: "PreTrainedModel") -> Iterator[None]:
-    """Let a model compute as before an adapter was added to it (PEFT); nothing changes where there is none."""
+    """Let a model compute as before an adapter was added to it (PEFT); nothing changes where there is none.
+
+    It does so for the whole process: texts that other threads begin meanwhile wait until the block ends.
+    """
     disable = getattr(model, "disable_adapter", nullcontext)
-    with disable():
+    with DRAWING, disable():
         yield
 
 
@@ -70,10 +74,10 @@ def plot_answers(question: str, answers: Mapping[str, str]) -> None:
     texts = {name: textwrap.wrap(answer or "(nothing)", width - 2) for name, answer in answers.items()}
     lines = max(map(len, texts.values()))
     figure = Figure(figsize=(9, 0.2 * lines + 1.1), layout="constrained")
-    figure.suptitle(question, fontsize=11)
+    figure.suptitle(question, fontsize=11, parse_math=False)
     panels = figure.subplots(1, len(answers), squeeze=False)[0]
     for axes, (name, text) in zip(panels, texts.items(), strict=True):
-        axes.set_title(name, fontsize=10)
+        axes.set_title(name, fontsize=10, parse_math=False)
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_facecolor("#eef5fa")

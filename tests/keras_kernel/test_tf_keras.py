@@ -43,7 +43,7 @@ def test_score_switches_dropout_off(model: TFGPT2LMHeadModel, blocks: DatasetDic
     export_model(model, tmp_path)
     with_dropout = TFAutoModelForCausalLM.from_pretrained(tmp_path, resid_pdrop=0.5, embd_pdrop=0.5)
     assert with_dropout.config.resid_pdrop == 0.5
-    assert score(with_dropout, blocks["test"]) == pytest.approx(score(model, blocks["test"]), rel=1e-6)
+    assert score(with_dropout, blocks["test"])[:2] == pytest.approx(score(model, blocks["test"])[:2], rel=1e-6)
 
 
 def test_the_learning_rate_falls_to_0_in_a_straight_line(quick: Track, model: TFGPT2LMHeadModel) -> None:

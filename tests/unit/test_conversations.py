@@ -94,3 +94,35 @@ def test_a_model_that_continues_texts_is_not_asked(model: GPT2LMHeadModel, token
         answer_questions(model, tokenizer, ["Why?"])
     with pytest.raises(ValueError, match="has no chat template"):
         tokenize_conversations(as_conversations(pairs(("Why?", "So."))), tokenizer, 64)
+
+
+def test_numbers_are_text_and_space_is_none() -> None:
+    made = as_conversations(Dataset.from_dict({"question": ["7*8?", "1-1?", " "], "answer": [56, 0, 3]}))
+    assert [messages[1]["content"] for messages in made["messages"]] == ["56", "0"]
+    rows = [{"title": "Why?", "answers": {"text": ["", " So. "]}}, {"title": "How?", "answers": {"text": []}}]
+    assert as_conversations(Dataset.from_list(rows))["messages"][0][1]["content"] == "So."
+
+
+def test_a_template_without_an_end_and_questions_without_room_are_refused(chatty: PreTrainedTokenizerBase) -> None:
+    rows = as_conversations(pairs(("Why?", "So.")))
+    with pytest.raises(ValueError, match="none of 1 questions leaves room for an answer in 4 tokens"):
+        tokenize_conversations(rows, chatty, 4)
+    chatty.chat_template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    with pytest.raises(ValueError, match="writes no end-of-turn token after an answer"):
+        tokenize_conversations(rows, chatty, 64)
+
+
+def test_one_text_is_no_list_of_questions_and_a_long_one_has_no_room(
+    model: GPT2LMHeadModel, chatty: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(ValueError, match=r"must be a list, not one text: \['Why\?'\]"):
+        answer_questions(model, chatty, "Why?")
+    with pytest.raises(ValueError, match="shorten the prompt or ask for fewer new tokens"):
+        answer_questions(model, chatty, ["Why? " * 300])
+
+
+def test_the_models_own_beams_and_copies_do_not_change_the_number_of_answers(
+    model: GPT2LMHeadModel, chatty: PreTrainedTokenizerBase
+) -> None:
+    model.generation_config.num_beams, model.generation_config.num_return_sequences = 2, 2
+    assert len(answer_questions(model, chatty, ["Why?"], max_new_tokens=4)) == 1

@@ -85,4 +85,19 @@ def test_ten_minutes_are_what_they_are_said_to_be() -> None:
 def test_chat_takes_the_tracks_own_chat_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert choose_track("quick", chat=True).model == CHAT_MODELS["quick"]
     assert f"Track quick: {CHAT_MODELS['quick']} on" in capsys.readouterr().out
-    assert choose_track("quick", chat=True, model="mine").model == "mine"
+    with pytest.raises(ValueError, match="give one of the two"):
+        choose_track("quick", chat=True, model="mine")
+
+
+def test_a_folder_with_odd_files_is_described_as_far_as_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    for card in ("---\nlicense: [mit\n---\n", "---\njust words\n---\n", "---\nlicense: [mit, gpl]\n---\n"):
+        model_facts.cache_clear()
+        (tmp_path / "README.md").write_text(card)
+        assert model_facts(str(tmp_path)) == (None, "mit, gpl" if "gpl" in card else None)
+    (tmp_path / "README.md").write_bytes(b"---\nlicense: caf\xe9\n---\n")
+    (tmp_path / "model.safetensors").unlink()
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    model_facts.cache_clear()
+    assert model_facts(str(tmp_path)) == (None, None)
+    assert model_facts("./no such folder") == (None, None)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
-from transformers import GPT2LMHeadModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from clmkit.evaluation import Score, TokenAccuracy, count_bytes, perplexity, score
-from clmkit.tracks import Track
+from clmkit.tracks import BUNDLED, Track
 from clmkit.training.pytorch import build_trainer
 
 
@@ -242,3 +242,13 @@ def test_bytes_of_sentencepiece_are_counted_too() -> None:
     wrapped = PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>")
     rows = Dataset.from_dict({"input_ids": [[1, 1, 2, 3, 4, 0]]})
     assert count_bytes(rows, wrapped) == len(b" the sky") + 2 + 1
+
+
+def test_bytes_of_added_tokens_and_of_a_vocabulary_with_gaps(tokenizer: PreTrainedTokenizerBase) -> None:
+    own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    own.add_tokens(["\u0645\u0631\u062d\u0628\u0627"])
+    ids = own("x\u0645\u0631\u062d\u0628\u0627")["input_ids"]
+    assert count_bytes(Dataset.from_dict({"input_ids": [ids]}), own) == 10
+    built = Tokenizer(BPE({"a": 0, "b": 300}, []))
+    gaps = PreTrainedTokenizerFast(tokenizer_object=built)
+    assert count_bytes(Dataset.from_dict({"input_ids": [[0, 300, 300]]}), gaps) == 2

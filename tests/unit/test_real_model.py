@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from clmkit.hub import download as download_module
 from clmkit.hub.download import download_model
-from clmkit.hub.real_model import REAL_MODEL, real_model_folder, stands_in_for
+from clmkit.hub.real_model import FILES, REAL_MODEL, real_model_folder, stands_in_for
 from clmkit.tracks import TINY_MODEL
 from tools import course, real_model
 from tools.real_model import get_wheel
@@ -32,18 +32,26 @@ def test_the_folder_is_the_one_that_is_named_or_one_of_hugging_faces_cache(monke
     assert real_model_folder() == Path(os.environ["HF_HOME"], "clmkit", "SmolLM2-135M-Instruct")
 
 
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """A folder with the files of a model."""
+    for name in FILES:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
 def test_it_stands_in_for_its_own_name_alone_and_only_where_the_hub_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole: Path
 ) -> None:
-    monkeypatch.setenv("CLMKIT_REAL_MODEL", str(TINY_MODEL))
-    assert download_model(REAL_MODEL) == str(TINY_MODEL)
+    monkeypatch.setenv("CLMKIT_REAL_MODEL", str(whole))
+    assert download_model(REAL_MODEL) == str(whole)
     assert "nobody there. Taking what make real-model put here" in capsys.readouterr().out
     with pytest.raises(ConnectionError, match="nobody there"):
         download_model("someone/else")
     monkeypatch.setattr(download_module, "_download_model", lambda name, weights: TINY_MODEL.parent / "tiny_gpt2")
     download_model(REAL_MODEL)
     assert capsys.readouterr().out == ""
-    monkeypatch.setenv("CLMKIT_REAL_MODEL", str(tmp_path))
+    (whole / "model.safetensors").unlink()
     assert stands_in_for(REAL_MODEL) is None
 
 
@@ -67,16 +75,16 @@ def test_what_pip_says_is_said_and_nothing_is_left(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("CLMKIT_REAL_MODEL", str(tmp_path / "model"))
     with pytest.raises(SystemExit, match=r"No real model: pip can't get .*: ERROR: No matching distribution found"):
         real_model.main()
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "model").iterdir()) == []
 
 
 def test_where_it_is_there_nothing_is_fetched(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], whole: Path
 ) -> None:
     monkeypatch.setattr(real_model, "get_wheel", lambda folder: pytest.fail("fetched"))
-    monkeypatch.setenv("CLMKIT_REAL_MODEL", str(TINY_MODEL))
+    monkeypatch.setenv("CLMKIT_REAL_MODEL", str(whole))
     real_model.main()
-    assert f"licence 2.0, in {TINY_MODEL}" in capsys.readouterr().out
+    assert f"licence 2.0, in {whole}" in capsys.readouterr().out
 
 
 def test_the_course_says_in_its_row_that_the_model_is_not_to_be_had(
