@@ -185,8 +185,6 @@ def choose_track(
     own_data = None if data is None else _as_words(data)
     if own_data is not None:
         find_files(own_data)
-    if chat and model is not None:
-        raise ValueError("chat=True takes the track's own chat model, and model names another: give one of the two")
     base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model), chat)
     if chat:
         model = CHAT_MODELS[base.name]
@@ -215,6 +213,8 @@ def _as_words(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -
 
 def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> tuple[Track, list[str]]:
     """The track to begin with, and the sentences that say why it was chosen."""
+    if chat and model:
+        raise ValueError("chat=True takes the track's own chat model, and model names another: give one of the two")
     asked = _("It was asked for.")
     if own_data and model and name in (None, "quick", "full"):
         return OWN, []
