@@ -95,7 +95,7 @@ def test_the_help_lists_every_option_and_first_the_ten_that_matter(capsys: pytes
     assert names[:10] == [*FIRST, *FIRST_OF_TRAINER]
     fields = {field.name for field in dataclasses.fields(TrainingArguments) if field.init}
     given = {"track", "streaming", *inspect.signature(choose_track).parameters, *Stream.__annotations__}
-    assert fields | given - {"name", "epochs"} <= set(names)
+    assert fields | given - {"name", "epochs", "chat"} <= set(names)
 
 
 def test_the_other_commands_stay_light() -> None:
@@ -121,7 +121,9 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
     assert printed.index("Time:") < printed.index("'loss'")
     kept = record(out)
-    assert printed.splitlines()[-2].startswith(f"Perplexity {kept['after']['perplexity']:.2f} on ")
+    figures = printed.splitlines()[-3:-1]
+    assert figures[0].startswith(f"Perplexity {kept['after']['perplexity']:.2f} on ")
+    assert figures[1] == f"{kept['after']['bits_per_byte']:.3f} bits per byte of their text"
     assert printed.splitlines()[-1] == f"The model, its card, its curve and run.json are in {out.as_posix()}"
     assert {"run.json", "README.md", "losses.png", "model.safetensors", "config.json"} <= {
         p.name for p in out.iterdir()
