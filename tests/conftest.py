@@ -1,6 +1,7 @@
 """What the tests of the main kernel share; those of the Keras kernel have a conftest of their own."""
 
 import os
+from collections.abc import Iterator
 
 from tests.isolation import _no_choice_from_outside, _temporary_cache  # noqa: F401, before what reads the environment
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 from transformers import GPT2Config, GPT2LMHeadModel, set_seed
+from transformers.utils import logging
 
 from tests.data import blocks, quick, small_config, texts, tokenizer  # noqa: F401
 from tests.fake_hub import hub  # noqa: F401
@@ -46,6 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """By now Keras has read its backend, if a test imports it; notebooks and other processes choose their own."""
     os.environ.pop("KERAS_BACKEND", None)
+
+
+@pytest.fixture(autouse=True)
+def _as_loud_as_before() -> Iterator[None]:
+    """A Trainer sets the level of Transformers' log for the whole process, by its ``log_level``."""
+    level = logging.get_verbosity()
+    yield
+    logging.set_verbosity(level)
 
 
 @pytest.fixture
