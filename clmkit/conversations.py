@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from clmkit.evaluation import WORD_START, evaluation_mode
+from clmkit.evaluation import WORD_START, evaluation_mode, special_ids
 from clmkit.generation import ONE_TEXT, check_room, drawing_from, pad_left
 
 NOT_COUNTED = -100  # as a label: PyTorch's cross_entropy passes it over
@@ -89,9 +89,7 @@ def tokenize_conversations(conversations: Dataset, tokenizer: PreTrainedTokenize
             turn after it, or no question leaves room for an answer.
     """
     check_chat_template(tokenizer)
-    added = tokenizer.added_tokens_decoder.items()
-    special = {*tokenizer.all_special_ids, *(token_id for token_id, token in added if token.special)}
-    rows = []
+    special, rows = special_ids(tokenizer), []
     for messages in conversations["messages"]:
         prompt, ids = _render(tokenizer, messages[:-1]), _render(tokenizer, messages)
         if ids[: len(prompt)] != prompt:

@@ -150,7 +150,7 @@ def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase 
     """
     if tokenizer is None:
         return None
-    special = {*tokenizer.all_special_ids, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
+    special = special_ids(tokenizer)
     vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_vocab()  # what was added is written as it is
     byte_level = not any(token.startswith(WORD_START) for token in vocabulary if token not in added)
     lengths, total = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64), 0
@@ -161,6 +161,12 @@ def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase 
         labels = np.asarray(row.get("labels", row["input_ids"]))[1:]
         total += int(lengths[labels[labels != -100]].sum())
     return total
+
+
+def special_ids(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
+    """The ids of tokens that stand for no text: those with a role, and those that were added as special."""
+    added = tokenizer.added_tokens_decoder.items()
+    return {*tokenizer.all_special_ids, *(token_id for token_id, token in added if token.special)}
 
 
 def _bytes(token: str, byte_level: bool) -> int:

@@ -1,6 +1,5 @@
 """Ask a model in a notebook, before and after tuning, side by side; and see what each token of an answer costs it."""
 
-import html
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,7 +16,7 @@ from clmkit.conversations import TokenLoss, answer_questions
 from clmkit.generation import DRAWING
 from clmkit.messages import _
 from clmkit.widgets.explorers import own_direction, somebody_is_there
-from clmkit.widgets.playground import PANEL, THEME, TextStream
+from clmkit.widgets.playground import TextStream, status_line, text_panel
 from clmkit.widgets.plots import show
 
 if TYPE_CHECKING:
@@ -112,14 +111,10 @@ class _Chat:
         return box
 
     def tell(self, sentence: str) -> None:
-        self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+        self.status.value = status_line(sentence)
 
     def write(self, name: str, text: str, busy: bool = False) -> None:
-        live = f'aria-live="polite" aria-busy="{str(busy).lower()}"'
-        self.panels[name].value = (
-            f'<div style="{THEME};font-weight:bold">{html.escape(name)}</div>'
-            f'<div dir="auto" {live} style="{PANEL}">{html.escape(text)}</div>'
-        )
+        self.panels[name].value = text_panel(name, text, busy)
 
     def on_ask(self, _button: Any = None) -> None:
         Thread(target=self.run, args=(self.question.value,), name="clmkit-chat", daemon=True).start()

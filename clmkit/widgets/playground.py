@@ -143,6 +143,20 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     )
 
 
+def status_line(sentence: str) -> str:
+    """What goes on, as HTML that a screen reader reads when it changes."""
+    return f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+
+
+def text_panel(name: str, text: str, busy: bool = False) -> str:
+    """A text under a name, as HTML; a screen reader waits while it is busy, and does not read each word anew."""
+    live = f'aria-live="polite" aria-busy="{str(busy).lower()}"'
+    return (
+        f'<div style="{THEME};font-weight:bold">{html.escape(name)}</div>'
+        f'<div dir="auto" {live} style="{PANEL}">{html.escape(text)}</div>'
+    )
+
+
 class _Playground:
     """Controls, and for each model its text and its bars.
 
@@ -179,15 +193,10 @@ class _Playground:
         return box
 
     def tell(self, sentence: str) -> None:
-        self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+        self.status.value = status_line(sentence)
 
     def write(self, name: str, text: str, busy: bool = False) -> None:
-        # aria-busy: a screen reader waits for the end, and does not read the text anew with each word.
-        live = f'aria-live="polite" aria-busy="{str(busy).lower()}"'
-        self.texts[name].value = (
-            f'<div style="{THEME};font-weight:bold">{html.escape(name)}</div>'
-            f'<div dir="auto" {live} style="{PANEL}">{html.escape(text)}</div>'
-        )
+        self.texts[name].value = text_panel(name, text, busy)
 
     def draw_bars(self, _change: Any = None) -> None:
         with self.drawing:  # JupyterLab may deliver two changes in two threads
