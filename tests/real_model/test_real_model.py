@@ -145,7 +145,7 @@ def test_labels_are_the_answer_and_its_end_and_nothing_else(tokenizer: PreTraine
     (row,) = tokenize_conversations(as_conversations(pairs), tokenizer, 96)
     text = tokenizer.decode(row["input_ids"])
     assert text.startswith("<|im_start|>system\nYou are a helpful AI assistant named SmolLM")
-    assert text.endswith("<|im_start|>user\n Why? <|im_end|>\n<|im_start|>assistant\nBecause, 水.\n\nSo.<|im_end|>")
+    assert text.endswith("<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nBecause, 水.\n\nSo.<|im_end|>")
     counted = [label for label in row["labels"] if label != -100]
     assert tokenizer.decode(counted) == "Because, 水.\n\nSo.<|im_end|>"
     assert row["labels"][-len(counted) :] == row["input_ids"][-len(counted) :] == counted
