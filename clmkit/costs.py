@@ -13,13 +13,12 @@ from clmkit.hub.client import HUB_ERRORS, few_retries
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.real_model import stands_in_for
 from clmkit.hub.weights import count_parameters
-from clmkit.messages import _
+from clmkit.messages import _, join_sentences, ngettext
 
 # Measured in float32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape. A CPU with
 # bfloat16 is faster (benchmarks/README.md).
 CPU_TOKENS_PER_SECOND = {"quick": 9000, "full": 290}
 DISTILGPT2_PARAMETERS = 82e6
-ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 TRAINING_BYTES = 16  # of each parameter in float32: itself, its gradient, and AdamW's two averages
 SMALL = 20e6  # parameters
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -95,17 +94,25 @@ def tokens_per_second(parameters: float) -> int:
     return min(int(CPU_TOKENS_PER_SECOND["full"] * DISTILGPT2_PARAMETERS / parameters), CPU_TOKENS_PER_SECOND["quick"])
 
 
-def describe_minutes(parameters: float, rows: int, epochs: int, block_size: int) -> str:
-    """How long two CPU cores train a model on so many rows of ELI5, and on how many they do in ten minutes."""
-    seconds_per_row = 0.8 * ELI5_TOKENS_PER_ROW * epochs / tokens_per_second(parameters)
-    ten_minutes = max(int(600 / seconds_per_row), 1)
-    return _(
-        "Training takes about {minutes:,.0f} minutes on two CPU cores; ten minutes are enough for {rows:,} rows, about "
-        "{blocks:,.0f} blocks: choose_track(rows={rows}).",
-        minutes=rows * seconds_per_row / 60,
-        rows=ten_minutes,
-        blocks=0.8 * ten_minutes * ELI5_TOKENS_PER_ROW / block_size,
+def describe_minutes(parameters: float, rows: int, tokens_per_row: int, epochs: int, block_size: int) -> str:
+    """How long two CPU cores train a model on so many rows; if it is longer, also on how many they do in ten minutes."""
+    seconds_per_row = 0.8 * tokens_per_row * epochs / tokens_per_second(parameters)
+    minutes = max(round(rows * seconds_per_row / 60), 1)
+    said = ngettext(
+        "Training takes about {count:,} minute on two CPU cores.",
+        "Training takes about {count:,} minutes on two CPU cores.",
+        minutes,
     )
+    if minutes <= 10:
+        return said
+    ten_minutes = max(int(600 / seconds_per_row), 1)
+    enough = ngettext(
+        "Ten minutes are enough for {count:,} row, about {blocks:,.0f} blocks: choose_track(rows={count}).",
+        "Ten minutes are enough for {count:,} rows, about {blocks:,.0f} blocks: choose_track(rows={count}).",
+        ten_minutes,
+        blocks=0.8 * ten_minutes * tokens_per_row / block_size,
+    )
+    return join_sentences(said, enough)
 
 
 def learning_rate(name: str, *, adapter: bool = False) -> float:

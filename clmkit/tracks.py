@@ -92,6 +92,7 @@ FULL = Track(
     prompt="Somatic hypermutation allows the immune system to",
     output_dir=f"full/{MODEL_NAME}",
 )
+KNOWN_DATA = {QUICK.data: (484, 221), FULL.data: (5000, 334)}  # rows that are loaded, and GPT-2's tokens in each
 OWN = replace(FULL, name="own", prompt="", output_dir=f"own/{MODEL_NAME}")
 
 
@@ -202,7 +203,7 @@ def choose_track(
         append_eos=append_eos,
         test_size=test_size,
     )
-    print(break_lines(join_sentences(_name_work(track), *_explain(track, reason))))
+    print(break_lines(join_sentences(_name_work(track), *_explain(track, chat, reason))))
     return track
 
 
@@ -274,13 +275,12 @@ def _short_name(path: str) -> str:
     return Path(path).name if path in (QUICK.model, QUICK.data) else path
 
 
-def _explain(track: Track, reason: list[str]) -> list[str]:
+def _explain(track: Track, chat: bool, reason: list[str]) -> list[str]:
     """Why the track was chosen, what its model costs, how long it takes, and how to change it."""
     facts = "" if track.model == QUICK.model else describe_model(track.model)
     if track.name == "own":  # of its data nothing is known
         return [facts] if facts else []
-    chat = track.model in CHAT_MODELS.values()
-    duration = "" if chat else _duration(track)  # a chat model's depends on what of it is trained
+    duration = "" if chat else _duration(track)  # to be asked, it may be tuned by an adapter, or not at all
     other = repr("full" if track.name == "quick" else "quick") + ", chat=True" * chat
     return [*reason, *filter(None, (facts, duration)), _("To change it: choose_track({other}).", other=other)]
 
@@ -294,7 +294,7 @@ def _duration(track: Track) -> str:
         return ""
     if has_gpu():
         return _("Training takes minutes on a GPU.") if parameters < 5e8 else ""
-    if track.data == FULL.data:
-        return describe_minutes(parameters, track.rows or 5000, track.epochs, track.block_size)
+    if known := KNOWN_DATA.get(track.data):
+        return describe_minutes(parameters, track.rows or known[0], known[1], track.epochs, track.block_size)
     speed = tokens_per_second(parameters)
     return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)

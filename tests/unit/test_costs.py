@@ -75,11 +75,26 @@ def test_the_rate_goes_by_the_size(
 
 
 def test_ten_minutes_are_what_they_are_said_to_be() -> None:
-    said = describe_minutes(82e6, 5000, 3, 128)
+    said = describe_minutes(82e6, 5000, 334, 3, 128)
     assert "about 230 minutes" in said
     assert "choose_track(rows=217)" in said
-    seconds = 217 * 0.8 * costs.ELI5_TOKENS_PER_ROW * 3 / tokens_per_second(82e6)
+    seconds = 217 * 0.8 * 334 * 3 / tokens_per_second(82e6)
     assert 590 < seconds <= 600
+
+
+def test_another_model_on_the_sample_is_told_its_minutes_unless_it_is_to_be_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("clmkit.tracks.has_gpu", lambda: False)
+    monkeypatch.setattr("clmkit.tracks.model_facts", lambda name: ModelFacts(135_000_000, None))
+    choose_track("quick", model=CHAT_MODELS["quick"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Training takes about 24 minutes on two CPU cores. Ten minutes are enough for 199 rows" in said
+    choose_track("quick", model=CHAT_MODELS["quick"], rows=40, epochs=1)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Training takes about 1 minute on two CPU cores. To change it" in said
+    choose_track("quick", chat=True)
+    assert "Training takes" not in capsys.readouterr().out
 
 
 def test_chat_takes_the_tracks_own_chat_model(capsys: pytest.CaptureFixture[str]) -> None:
