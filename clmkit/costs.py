@@ -95,7 +95,7 @@ def tokens_per_second(parameters: float) -> int:
 
 
 def describe_minutes(parameters: float, rows: int, tokens_per_row: int, epochs: int, block_size: int) -> str:
-    """How long two CPU cores train a model on so many rows; if it is longer, also on how many they do in ten minutes."""
+    """How long two CPU cores train a model on so many rows, and if it is longer, on how many they do in ten minutes."""
     seconds_per_row = 0.8 * tokens_per_row * epochs / tokens_per_second(parameters)
     minutes = max(round(rows * seconds_per_row / 60), 1)
     said = ngettext(
