@@ -68,7 +68,7 @@ def load_eli5(track: Track) -> Dataset:
     if track.data == HUB_DATA and track.data_revision is None and track.data_config is None:
         return _load_from_first_source(track)
     files = find_files(track.data)
-    dataset = load_files(files, track.rows, track.text_column) if files else _load_hub_data(track)
+    dataset = load_files(files, track.rows, track.text_column, track.encoding) if files else _load_hub_data(track)
     if len(files) > 1:
         print(
             ngettext(

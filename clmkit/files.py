@@ -20,7 +20,7 @@ from huggingface_hub import HfApi
 
 from clmkit.hub.client import hub_step
 from clmkit.json_rows import read_json
-from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_utf8, open_unpacked
+from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
 from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
 from clmkit.tracks import check_data_file
@@ -58,12 +58,7 @@ def load_local(
     path = check_data_file(path)
     builder = find_builder(path)
     if encoding is not None:
-        try:
-            codecs.lookup(encoding)
-        except LookupError as error:
-            raise ValueError(
-                f"{path}: Python knows no encoding {encoding!r}: 'cp1252' and 'utf-16' are two of them"
-            ) from error
+        check_encoding(encoding, path, builder)
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
     with path.open("rb") as file:
@@ -71,12 +66,12 @@ def load_local(
     try:
         dataset = _read(path, builder, sha256, text_column, encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(not_utf8(path, error)) from error
+        raise ValueError(not_decoded(path, error, encoding)) from error
     except (DatasetGenerationError, ValueError, *UNPACKING_ERRORS) as error:
         if str(error).startswith(str(path)):
             raise  # it says where and what already
         if isinstance(error.__cause__, UnicodeDecodeError):
-            raise ValueError(not_utf8(path, error.__cause__)) from error
+            raise ValueError(not_decoded(path, error.__cause__, encoding)) from error
         check_cache(HF_DATASETS_CACHE)
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
@@ -84,6 +79,18 @@ def load_local(
     dataset = dataset.select(range(min(rows or len(dataset), len(dataset))))
     dataset.info.description = f"{path.name}, sha256 {sha256}, the first {len(dataset):,} rows"
     return dataset
+
+
+def check_encoding(encoding: str, path: Path, builder: str) -> None:
+    """Raise a ValueError unless a file can be read in an encoding as far as its type goes."""
+    if builder == "parquet":
+        raise ValueError(f"{path}: the text of a Parquet file is UTF-8 always: leave encoding={encoding!r} out")
+    try:
+        codecs.lookup(encoding)
+    except LookupError as error:
+        raise ValueError(
+            f"{path}: Python knows no encoding {encoding!r}: 'cp1252' and 'utf-16' are two of them"
+        ) from error
 
 
 def find_builder(path: Path) -> str:
@@ -104,13 +111,16 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
 
 
-def load_files(files: Sequence[str], rows: int | None = None, text_column: str | None = None) -> Dataset:
+def load_files(
+    files: Sequence[str], rows: int | None = None, text_column: str | None = None, encoding: str | None = None
+) -> Dataset:
     """Load local files of equal columns as one data set.
 
     Args:
         files: Their paths.
         rows: How many rows to keep at most, from the first.
         text_column: As in ``load_local``.
+        encoding: As in ``load_local``.
 
     Returns:
         The rows, file by file; where they came from stands in ``info.description``.
@@ -120,8 +130,8 @@ def load_files(files: Sequence[str], rows: int | None = None, text_column: str |
         ValueError: As ``load_local``.
     """
     if len(files) == 1:
-        return load_local(files[0], rows, text_column)
-    joined = concatenate_datasets([load_local(file, text_column=text_column) for file in files])
+        return load_local(files[0], rows, text_column, encoding)
+    joined = concatenate_datasets([load_local(file, text_column=text_column, encoding=encoding) for file in files])
     joined = joined.select(range(min(rows or len(joined), len(joined))))
     joined.info.description = f"{describe_files(files)}, the first {len(joined):,} rows"
     return joined

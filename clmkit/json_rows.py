@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from clmkit.packed import UNPACKING_ERRORS, encoding_of, not_utf8, open_unpacked
+from clmkit.packed import UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
 from clmkit.texts import find_text_column
 
 ROWS_UNDER = ("data", "train", "rows", "examples")
@@ -56,7 +56,7 @@ def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> lis
         with open_unpacked(path) as file:
             text = file.read().decode(encoding or encoding_of(path))
     except UnicodeDecodeError as error:
-        raise ValueError(not_utf8(path, error)) from error
+        raise ValueError(not_decoded(path, error, encoding)) from error
     except UNPACKING_ERRORS as error:
         raise ValueError(f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}") from error
     try:

@@ -29,8 +29,10 @@ def encoding_of(path: Path) -> str:
         return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
 
 
-def not_utf8(path: Path, error: UnicodeDecodeError) -> str:
-    """Where a file is not UTF-8, by line and byte."""
+def not_decoded(path: Path, error: UnicodeDecodeError, encoding: str | None) -> str:
+    """Why a file is not text in the encoding that was named, or where it is not UTF-8, by line and byte."""
+    if encoding is not None:
+        return f"{path}: in {encoding} it is no text ({error.reason}): the file is in another encoding"
     where, byte = "", error.object[error.start]
     with open_unpacked(path) as file:
         for number, line in enumerate(file, start=1):
@@ -41,5 +43,5 @@ def not_utf8(path: Path, error: UnicodeDecodeError) -> str:
                 break
     return (
         f"{path}{where}: the byte 0x{byte:02x} is not UTF-8 text: save the file in the encoding UTF-8, or say in which "
-        "one it is: load_local(..., encoding='cp1252')"
+        "one it is: encoding='cp1252', for example"
     )

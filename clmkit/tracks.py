@@ -7,14 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clmkit.costs import (
-    HUB_ID,
-    describe_minutes,
-    describe_model,
-    learning_rate,
-    model_facts,
-    tokens_per_second,
-)
+from clmkit.costs import HUB_ID, describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
 from clmkit.hub.real_model import REAL_MODEL
@@ -43,12 +36,11 @@ class Track:
         model: A Hub model id, or the path of a model folder: the model to start from.
         rows: How many rows to load at most, from the first; ``None`` loads all.
         epochs: How often training goes through the data.
-        learning_rate: Peak learning rate of the fine-tuning. DistilGPT2 takes the guide's 2e-5; the tiny model has to
-            learn in seconds and takes more.
+        learning_rate: Peak learning rate: the guide's 2e-5 for DistilGPT2; the tiny model, for seconds, takes more.
         prompt: A text to continue: the guide's own on the full track, one that the sample can answer on the quick one.
-        output_dir: Where the tuned model is saved, relative to the working folder. Its last part is its name on the
-            Hub.
+        output_dir: Where the tuned model is saved, in the working folder; its last part is its name on the Hub.
         text_column: The column with the text; ``None`` takes ``answers.text`` or ``text``.
+        encoding: Of local JSON and CSV files, as Python names it; ``None`` takes UTF-8, or UTF-16 where a mark says so.
         data_revision: A branch, tag or commit of the data set on the Hub; ``None`` takes the newest.
         data_config: Which configuration of the data set on the Hub, if it has several.
         block_size: Tokens in a block.
@@ -65,6 +57,7 @@ class Track:
     prompt: str
     output_dir: str
     text_column: str | None = None
+    encoding: str | None = None
     data_revision: str | None = None
     data_config: str | None = None
     block_size: int = 128
@@ -119,7 +112,8 @@ def find_files(data: str | Sequence[str]) -> list[str]:
         FileNotFoundError: If a path or a pattern stands for no file.
     """
     words = [data] if isinstance(data, str) else data
-    if len(words) == 1 and _is_hub_id(words[0]):
+    one = words[0] if len(words) == 1 else ""
+    if HUB_ID.fullmatch(one) and not FILE_SUFFIX.search(one) and not Path(one).exists():  # nothing here can be meant
         return []
     files: list[str] = []
     for word in words:
@@ -128,11 +122,6 @@ def find_files(data: str | Sequence[str]) -> list[str]:
         matches = sorted(filter(os.path.isfile, found))
         files += matches or [str(check_data_file(word))]
     return files
-
-
-def _is_hub_id(word: str) -> bool:
-    """Whether a word can be an id on the Hub, ``owner/name`` or ``name``: nothing here has that name, or could."""
-    return bool(HUB_ID.fullmatch(word)) and not FILE_SUFFIX.search(word) and not Path(word).exists()
 
 
 def choose_track(
@@ -144,6 +133,7 @@ def choose_track(
     rows: int | None = None,
     epochs: int | None = None,
     text_column: str | None = None,
+    encoding: str | None = None,
     data_revision: str | None = None,
     data_config: str | None = None,
     block_size: int = 128,
@@ -164,6 +154,7 @@ def choose_track(
         rows: How many rows to load at most. The full track loads 5,000 by default, as the guide does.
         epochs: How often training goes through the data; by default 3, as in the guide, and 2 on the quick track.
         text_column: The column with the text; by default ``answers.text`` or ``text``.
+        encoding: Of local JSON and CSV files, as Python names it; by default UTF-8, or UTF-16 where a mark says so.
         data_revision: A branch, tag or commit of the data set on the Hub.
         data_config: Which configuration of the data set on the Hub, if it has several.
         block_size: Tokens in a block.
@@ -174,29 +165,28 @@ def choose_track(
         The track.
 
     Raises:
-        ValueError: If the name is neither ``quick`` nor ``full``, or ``rows``, ``epochs`` or ``block_size`` is no whole
-            number of 1 or more.
+        ValueError: If the name is neither ``quick`` nor ``full``, a number of rows, epochs or tokens is no whole number
+            of 1 or more, or ``encoding`` is given for data that are no local files.
         FileNotFoundError: If ``data`` is not there.
         ConnectionError: If ``full`` was asked for, the Hub does not answer, and no earlier run has downloaded what it
             takes.
     """
-    for label, value in (("rows", rows), ("epochs", epochs), ("block_size", block_size)):
+    for label, value in {"rows": rows, "epochs": epochs, "block_size": block_size}.items():
         if value is not None:
             check_whole_number(label, value)
-    own_data = None if data is None else _as_words(data)
-    if own_data is not None:
-        find_files(own_data)
-    base, reason = _decide(name, own_data is not None, None if model is None else os.fspath(model), chat)
-    if chat:
-        model = CHAT_MODELS[base.name]
+    own_data = _own_data(data, encoding)
+    model = None if model is None else os.fspath(model)
+    base, reason = _decide(name, own_data is not None, model, chat)
+    model = CHAT_MODELS[base.name] if chat else model
     track = replace(
         base,
         data=base.data if own_data is None else own_data,
-        model=base.model if model is None else os.fspath(model),
+        model=base.model if model is None else model,
         rows=rows or (base.rows if own_data is None else None),
         epochs=epochs or (base if model is None else FULL).epochs,
-        learning_rate=base.learning_rate if model is None else learning_rate(os.fspath(model)),
+        learning_rate=base.learning_rate if model is None else learning_rate(model),
         text_column=text_column,
+        encoding=encoding,
         data_revision=data_revision,
         data_config=data_config,
         block_size=block_size,
@@ -207,9 +197,15 @@ def choose_track(
     return track
 
 
-def _as_words(data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> str | tuple[str, ...]:
-    words = (data,) if isinstance(data, str | os.PathLike) else tuple(data)
-    return os.fspath(words[0]) if len(words) == 1 else tuple(os.fspath(word) for word in words)
+def _own_data(
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None, encoding: str | None
+) -> str | tuple[str, ...] | None:
+    words = () if data is None else (data,) if isinstance(data, str | os.PathLike) else tuple(data)
+    own = os.fspath(words[0]) if len(words) == 1 else tuple(os.fspath(word) for word in words)
+    files = [] if data is None else find_files(own)
+    if encoding is not None and not files:
+        raise ValueError(f"encoding={encoding!r} is for local JSON and CSV files, and data names none")
+    return None if data is None else own
 
 
 def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> tuple[Track, list[str]]:

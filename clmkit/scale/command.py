@@ -151,6 +151,7 @@ def _add_options_of_data(parser: argparse.ArgumentParser) -> None:
     add = partial(_add, parser.add_argument_group("more about the data"))
     add("append_eos", "end every text with the end-of-text token, so that a model can learn to stop", **SWITCH)
     add("text_column", "the column with the text; by default answers.text or text")
+    add("encoding", "of local JSON and CSV files, as Python names it; by default UTF-8, or UTF-16 where a mark says so")
     add("data_revision", "a branch, tag or commit of the data set on the Hub")
     add("data_config", "which configuration of the data set on the Hub, if it has several")
     add("test_size", "the share of rows to test on; by default 0.2, and 0.01 of a stream", type=float)

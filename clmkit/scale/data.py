@@ -12,7 +12,7 @@ from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, prepare_blocks
-from clmkit.files import describe_files, find_builder, open_hub_data
+from clmkit.files import check_encoding, describe_files, find_builder, open_hub_data
 from clmkit.saving import write_whole
 from clmkit.scale.streams import BlockStream, Stream, hold_out
 from clmkit.texts import join_answers
@@ -128,6 +128,16 @@ def read_held_out(folder: Path) -> Dataset:
     return Dataset(parquet.read_table(folder / HELD_OUT))
 
 
+def _encoding(encoding: str | None, path: Path, builder: str) -> dict[str, str]:
+    """What the builder has to know of it; JSON's looks for the ends of lines before it decodes them."""
+    if encoding is None:
+        return {}
+    check_encoding(encoding, path, builder)
+    if builder == "json" and "\n".encode(encoding) != b"\n":
+        raise ValueError(f"{path}: a stream of JSON can't be read in {encoding}: save the files as UTF-8 first")
+    return {"encoding": encoding}
+
+
 def _open(track: Track) -> tuple[IterableDataset, str]:
     """Rows as they come, and where they come from."""
     files = find_files(track.data)
@@ -138,8 +148,13 @@ def _open(track: Track) -> tuple[IterableDataset, str]:
             raise ValueError(f"the files of a stream must be of one type, not {' and '.join(sorted(builders))}")
         if packed := [file for file in files if file.lower().endswith(".zst")]:
             raise ValueError(f"{packed[0]}: a stream can't be unpacked from zst: unpack the files first, or take gz")
+        builder = builders.pop()
         rows = load_dataset(
-            builders.pop(), data_files=[glob.escape(file) for file in files], split="train", streaming=True
+            builder,
+            data_files=[glob.escape(file) for file in files],
+            split="train",
+            streaming=True,
+            **_encoding(track.encoding, Path(files[0]), builder),
         )
         source = describe_files(files)
     else:

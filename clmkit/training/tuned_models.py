@@ -32,6 +32,7 @@ OPTIONS: tuple[str, ...] = (
     "data_config",
     "rows",
     "text_column",
+    "encoding",
     "test_size",
     "block_size",
     "append_eos",

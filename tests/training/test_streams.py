@@ -12,6 +12,7 @@ from datasets import Dataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
+from clmkit.scale.data import prepare_stream
 from clmkit.scale.run import train
 from clmkit.scale.streams import BlockStream, Stream, hold_out, is_held_out
 from clmkit.texts import join_answers
@@ -144,3 +145,31 @@ def test_memory_does_not_grow_with_what_was_read(tmp_path: Path) -> None:
     assert blocks == 60 * len(ids) // 256
     assert size > 110
     assert peak < early + size / 5, f"{size:.0f} MiB of rows: {early:.0f} MiB after two files, {peak:.0f} in the end"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_stream_is_read_in_the_encoding_that_is_named(
+    kind: str, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    texts = [f"{number} étés à Noël; {number + 1} hivers à Pâques" for number in range(300)]
+    path = tmp_path / f"rows.{kind}"
+    rows = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    path.write_text("\n".join(rows if kind == "jsonl" else ["text", *texts]), encoding="cp1252")
+    track = choose_track("quick", data=path, encoding="cp1252", test_size=0.1)
+    prepared = prepare_stream(track, Stream(), tokenizer, None, tmp_path / "run", seed=0)
+    assert prepared.stream is not None
+    read = "".join(tokenizer.decode(block) for block in first_epoch(prepared.stream))
+    assert "étés à Noël" in read
+    assert "hivers à Pâques" in read
+
+
+def test_a_stream_of_json_whose_lines_do_not_end_as_in_ascii_is_refused(
+    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes('{"text": "here"}\n'.encode("utf-16"))
+    track = choose_track("quick", data=path, encoding="utf-16")
+    with pytest.raises(
+        ValueError, match=r"rows\.jsonl: a stream of JSON can't be read in utf-16: save the files as UTF-8"
+    ):
+        prepare_stream(track, Stream(), tokenizer, None, tmp_path / "run", seed=0)

@@ -15,9 +15,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from datasets import Dataset
+from pyarrow import parquet
 
+from clmkit.eli5 import load_eli5
 from clmkit.files import load_local
 from clmkit.texts import join_answers
+from clmkit.tracks import choose_track
 
 Row = dict[str, Any]
 
@@ -261,7 +264,7 @@ def test_a_file_in_another_encoding_is_read_by_its_name(tmp_path: Path, kind: st
     path.write_bytes(content.encode(encoding))
     assert list(load_local(path, encoding=encoding)["text"]) == texts
     if encoding != "utf-16-be":
-        with pytest.raises(ValueError, match=r"is not UTF-8 text.*load_local\(\.\.\., encoding='cp1252'\)"):
+        with pytest.raises(ValueError, match=r"is not UTF-8 text.*encoding='cp1252', for example"):
             load_local(path)
 
 
@@ -270,3 +273,27 @@ def test_an_encoding_that_python_does_not_know_is_named(tmp_path: Path) -> None:
     path.write_text("text\nhere\n")
     with pytest.raises(ValueError, match=r"mine\.csv: Python knows no encoding 'utf-7.5': 'cp1252' and"):
         load_local(path, encoding="utf-7.5")
+
+
+def test_an_encoding_that_a_file_is_not_in_is_not_called_utf8(tmp_path: Path) -> None:
+    for name, content in {"mine.csv": "text\nété\n", "mine.jsonl": '{"text": "été"}\n'}.items():
+        path = tmp_path / name
+        path.write_bytes(content.encode("cp1252"))
+        with pytest.raises(ValueError, match=rf"{name}: in ascii it is no text \(ordinal not in range\(128\)\)"):
+            load_local(path, encoding="ascii")
+
+
+def test_the_encoding_of_a_parquet_file_is_not_to_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+    parquet.write_table(pa.table({"text": ["here"]}), path)
+    with pytest.raises(ValueError, match=r"mine\.parquet: the text of a Parquet file is UTF-8 always"):
+        load_local(path, encoding="cp1252")
+
+
+def test_a_track_reads_all_its_files_in_the_encoding_that_it_names(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_bytes(f"text\nété {name}\n".encode("cp1252"))
+    track = choose_track("quick", data=str(tmp_path / "*.csv"), encoding="cp1252")
+    assert list(load_eli5(track)["text"]) == ["été a", "été b"]
+    with pytest.raises(ValueError, match="encoding='cp1252' is for local JSON and CSV files"):
+        choose_track("quick", encoding="cp1252")
