@@ -21,7 +21,7 @@ REAL_STAMP := $(VENV)/.real-model-$(shell echo "$(CLMKIT_REAL_MODEL) $(HF_HOME)"
 COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lint test test-quick test-long test-times test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock tiny-model clean
+.PHONY: help setup course lint test test-quick test-long test-times floors newest test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -111,6 +111,9 @@ test-quick: lint ## while you work: ruff, mypy, and the tests of units, bad inpu
 
 test-long: lint $(COLAB_READY) ## nightly and before a release: `make test`, and the tests that are marked long
 	$(call both_parts)
+
+floors newest: setup ## run the tests at the lowest versions that pyproject.toml allows, or at the newest
+	@$(PY) -m tests.ends $@
 
 test-times: setup ## write where the time of the last `make test` went into CONTRIBUTING.md
 	@$(PY) -m tests.times

@@ -34,12 +34,29 @@ def read_json(path: Path, text_column: str | None, encoding: str | None) -> Data
 
 
 def _odd_one(values: list[Any], column: str) -> str:
-    """Which value of a column is of another type than the first, as far as they are not lists of such."""
+    """Which value of a column is of another type than the first, or else which in its lists or objects is no text."""
     found = [(row, type(value).__name__) for row, value in enumerate(values) if value is not None]
-    odd = next(((row, kind) for row, kind in found if kind != found[0][1]), None)
+    for row, kind in found:
+        if kind != found[0][1]:
+            return f", row {row}: {column!r} is of the type {kind}, and before {found[0][1]}: text must be a string"
+    leaves = ((row, *leaf) for row, value in enumerate(values) for leaf in _leaves(value, column))
+    odd = next((leaf for leaf in leaves if leaf[2] is not None and not isinstance(leaf[2], str)), None)
     if odd is None:
-        return f": the lists or objects in {column!r} hold values of several types: they must be strings"
-    return f", row {odd[0]}: {column!r} is of the type {odd[1]}, and before of the type {found[0][1]}: mend that row"
+        return f": the lists and objects in {column!r} are of several shapes: they must be of one"
+    row, name, value = odd
+    return f", row {row}: {name!r} holds {value!r}, of the type {type(value).__name__}: text must be a string"
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """What is in lists and objects, with the name of its column as ``text_column`` would have it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{name}.{key}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner, name)
+    else:
+        yield name, value
 
 
 def _cell(value: Any, keep: bool) -> Any:

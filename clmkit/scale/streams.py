@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Dataset, IterableDataset
+from datasets import Dataset, Features, IterableDataset, Value
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import get_worker_info
 
@@ -63,10 +63,11 @@ def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableD
     """
 
     def select(held_out: bool) -> IterableDataset:
-        def keep(batch: list[str]) -> list[bool]:
-            return [is_held_out(text, share) is held_out for text in batch]
+        def keep(batch: dict[str, list[str]]) -> dict[str, list[str]]:
+            return {"text": [text for text in batch["text"] if is_held_out(text, share) is held_out]}
 
-        return texts.filter(keep, batched=True, input_columns="text")
+        # Not filter: that of datasets 4.0, which Colab has, raises a TypeError on rows whose types are known.
+        return texts.map(keep, batched=True, features=Features({"text": Value("string")}))
 
     return select(False), Dataset.from_dict({"text": [row["text"] for row in select(True).take(rows)]})
 

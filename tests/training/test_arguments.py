@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from clmkit.scale import run as run_module
@@ -233,6 +234,8 @@ def build(track: Track, monkeypatch: pytest.MonkeyPatch) -> Build:
 @pytest.mark.parametrize("name", fields(HANDED))
 def test_what_the_trainer_honours_reaches_it(name: str, track: Track, build: Build) -> None:
     value = TABLE[name][0]
+    if name not in TrainingArguments.__dataclass_fields__:
+        pytest.skip(f"transformers {transformers.__version__} has no {name}")
     found = build(**{name: value})
     made = TrainingArguments(track.output_dir, **{"use_cpu": True, name: value})
     assert json.dumps(getattr(found, name), default=str) == json.dumps(getattr(made, name), default=str)
@@ -240,7 +243,7 @@ def test_what_the_trainer_honours_reaches_it(name: str, track: Track, build: Bui
 
 def test_the_values_handed_on_are_not_those_that_come_without_them(build: Build) -> None:
     usual = build()
-    same = {name for name in fields(HANDED) if getattr(usual, name) == TABLE[name][0]}
+    same = {name for name in fields(HANDED) if getattr(usual, name, None) == TABLE[name][0]}
     assert same <= {
         "use_cpu",
         "do_eval",

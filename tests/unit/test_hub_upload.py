@@ -5,17 +5,16 @@ import json
 import threading
 from pathlib import Path
 
-import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
 
 from clmkit.hub.upload import Uploads, push_model
-from tests.fake_hub import TOKEN, FakeHub
+from tests.fake_hub import TOKEN, FakeHub, httpx
 
 
 def refusal(status: int) -> HfHubHTTPError:
-    request = httpx2.Request("POST", "http://127.0.0.1/api/repos/create")
-    return HfHubHTTPError(f"{status}", response=httpx2.Response(status, request=request))
+    request = httpx.Request("POST", "http://127.0.0.1/api/repos/create")
+    return HfHubHTTPError(f"{status}", response=httpx.Response(status, request=request))
 
 
 def given_up() -> RuntimeError:
@@ -66,7 +65,7 @@ def test_a_repository_is_private_where_that_is_wished(hub: FakeHub, folder: Path
         (refusal(401), PermissionError, r"the Hub wants a login \(status 401\)"),
         (refusal(403), PermissionError, r"the token does not allow it \(status 403\)"),
         (refusal(503), ConnectionError, r"the Hub answers with status 503"),
-        (httpx2.ConnectError("no route"), ConnectionError, "ConnectError: no route"),
+        (httpx.ConnectError("no route"), ConnectionError, "ConnectError: no route"),
     ],
 )
 def test_a_repository_that_cannot_be_made_is_an_error_that_says_what_works_without(
@@ -128,7 +127,7 @@ def test_an_upload_that_fails_is_told_once_and_the_next_one_begins(
     "fault",
     [
         refusal(401),
-        httpx2.ReadTimeout("slow"),
+        httpx.ReadTimeout("slow"),
         ConnectionError("no route"),
         given_up(),
         json.JSONDecodeError("Expecting value", "<html>", 0),

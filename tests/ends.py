@@ -1,0 +1,78 @@
+"""Run the tests at an end of the ranges in ``pyproject.toml``: the lowest version of each dependency, or the newest.
+
+python -m tests.ends floors|newest [arguments of pytest]
+
+Each end gets an environment of its own, ``build/floors`` or ``build/newest``. torch stays at the lock's version, since
+there is no CPU build of others everywhere: those are untried. What moved since the lock comes first.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.common import format_table
+
+ROOT = Path(__file__).parents[1]
+LOCK = ROOT / "requirements" / "main.txt"
+RESOLUTIONS = {"floors": "lowest-direct", "newest": "highest"}
+EXTRAS = ("torch", "keras-hub", "lora", "real-model", "lab", "test")
+# Notebooks of this kernel too. The Keras kernel has exact versions, and Colab's stand-in Google's.
+TESTS = ("tests/unit", "tests/bad_input", "tests/training/test_arguments.py", "tests/training/test_streams.py")
+TESTS += ("tests/notebooks/test_notebooks.py",)
+# The doctor compares with the lock.
+ELSE = ("--deselect", "tests/unit/test_doctor.py::test_a_machine_that_can_run_the_quick_track_passes", "-m", "not long")
+GPU_BUILD = re.compile(r"(torch$|cuda|nvidia|triton)")  # what torch's build for GPUs brings, and torch
+PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
+
+
+def read_pins(path: Path) -> dict[str, str]:
+    """The versions that a lock names, by package."""
+    return dict(PIN.findall(path.read_text(encoding="utf-8")))
+
+
+def compile_versions(end: str, path: Path) -> None:
+    """Let uv write the versions at an end of the ranges."""
+    torch = path.with_suffix(".constraint")
+    torch.write_text(f"torch=={read_pins(LOCK)['torch']}\n", encoding="utf-8")
+    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
+    words = ["uv", "pip", "compile", "--quiet", "--upgrade", "--no-header", "--no-annotate", "--python-version", "3.11"]
+    words += ["--resolution", RESOLUTIONS[end], "--constraint", str(torch), "--output-file", str(path), *extras]
+    subprocess.run([sys.executable, "-m", *words, str(ROOT / "pyproject.toml")], check=True, stdout=subprocess.DEVNULL)
+
+
+def describe_moves(pins: dict[str, str]) -> str:
+    """The table of what differs from the lock; packages that only a GPU's build of torch brings are none of it."""
+    lock = read_pins(LOCK)
+    moved = [[name, lock[name], pins[name]] for name in sorted(lock.keys() & pins) if lock[name] != pins[name]]
+    return format_table(["package", "in the lock", "here"], moved)
+
+
+def set_up(folder: Path, pins: dict[str, str]) -> Path:
+    """Install the versions, torch by pip, whose settings say which build of it suits this machine."""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    wanted = [f"{name}=={version}" for name, version in pins.items() if not GPU_BUILD.match(name)]
+    pip, uv = [str(python), "-m", "pip", "install"], [sys.executable, "-m", "uv", "pip", "install"]
+    subprocess.run([*pip, "--quiet", "--no-deps", f"torch=={pins['torch']}"], check=True)
+    subprocess.run([*uv, "--quiet", "--python", str(python), *wanted], check=True)
+    subprocess.run([*pip, "--quiet", "--no-deps", "--editable", str(ROOT)], check=True)
+    return python
+
+
+def main(end: str, *arguments: str) -> int:
+    """Compile, install, say what moved, and run the tests; pytest's exit status."""
+    folder = ROOT / "build" / end
+    folder.parent.mkdir(exist_ok=True)
+    compile_versions(end, folder.with_suffix(".txt"))
+    pins = read_pins(folder.with_suffix(".txt"))
+    print(describe_moves(pins), flush=True)
+    python = set_up(folder, pins)
+    environment = {**os.environ, "CLMKIT_KERAS": "0", "CLMKIT_COLAB": "0", "OMP_NUM_THREADS": "1"}
+    tests = arguments or (*TESTS, *ELSE)
+    return subprocess.run([str(python), "-m", "pytest", *tests], cwd=ROOT, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
