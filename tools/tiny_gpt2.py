@@ -1,16 +1,18 @@
-"""Make the bundled tiny GPT-2 from text that this Python environment carries.
+"""Make the bundled tiny GPT-2 from text that this Python environment carries, or from prose written for this project.
 
     python -m tools.tiny_gpt2 make --output OUTPUT_FOLDER
     python -m tools.tiny_gpt2 judge FOLDER
 
 Step 1 collects English prose: the paragraphs of every docstring of the standard library and of the installed packages,
-and ``pydoc_data.topics``, without tables of arguments, code or duplicates. Step 2 trains a byte-level BPE of 4,096
-entries on it. Step 3 trains a GPT-2 of 2 million parameters from scratch. The ELI5 sample is never read.
+and ``pydoc_data.topics``, without tables of arguments, code or duplicates; or with ``--text prose`` the articles and
+stories of ``tools/prose.txt.xz``. Step 2 trains a byte-level BPE on it, and step 3 a GPT-2 from scratch: as they
+are bundled, of 4,096 entries and 2 million parameters. The ELI5 sample is never read.
 """
 
 import argparse
 import ast
 import json
+import lzma
 import math
 import random
 import re
@@ -22,9 +24,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 EOS_TOKEN = "<|endoftext|>"
-VOCAB_SIZE = 4096
 CONTEXT = 512
 SEED = 0
+PROSE = Path(__file__).with_name("prose.txt.xz")
 WORD_LIST = Path("/usr/share/dict/american-english")  # of Debian's wamerican
 
 PLAIN_WORD = re.compile(r"[(\"'`]*[A-Za-z][a-z']*(-[a-z]+)*[.,;:!?)\"'`]*")
@@ -76,13 +78,19 @@ def collect_prose() -> list[str]:
     return documents
 
 
-def train_tokenizer(documents: list[str], folder: Path) -> None:
+def read_prose() -> list[str]:
+    """The articles and stories that were written for this project."""
+    with lzma.open(PROSE, "rt", encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def train_tokenizer(documents: list[str], folder: Path, vocab_size: int) -> None:
     """Train the byte-level BPE and save it as GPT-2's own class, which transformers 4 and 5 both read."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import AutoTokenizer
 
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(documents, vocab_size=VOCAB_SIZE - 1, show_progress=False)
+    bpe.train_from_iterator(documents, vocab_size=vocab_size - 1, show_progress=False)
     bpe.add_special_tokens([EOS_TOKEN])  # last, as in GPT-2's own vocabulary
     vocab = dict(sorted(bpe.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1]))
     bpe.save_model(str(folder))
@@ -91,13 +99,11 @@ def train_tokenizer(documents: list[str], folder: Path) -> None:
     config |= dict.fromkeys(("bos_token", "eos_token", "unk_token"), EOS_TOKEN)
     (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert len(tokenizer) == VOCAB_SIZE
-    assert tokenizer.eos_token_id == VOCAB_SIZE - 1
+    assert len(tokenizer) == vocab_size
+    assert tokenizer.eos_token_id == vocab_size - 1
 
 
-def train_model(
-    documents: list[str], folder: Path, steps: int, batch_size: int, muon_lr: float, adam_lr: float
-) -> None:
+def train_model(documents: list[str], folder: Path, arguments: argparse.Namespace) -> None:
     """Train GPT-2 from scratch: Muon for the matrices inside the blocks, AdamW for everything else."""
     import torch
     from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
@@ -113,11 +119,11 @@ def train_model(
 
     model = GPT2LMHeadModel(
         GPT2Config(
-            vocab_size=VOCAB_SIZE,
+            vocab_size=len(tokenizer),
             n_positions=CONTEXT,
-            n_embd=160,
-            n_layer=4,
-            n_head=5,
+            n_embd=arguments.width,
+            n_layer=arguments.layers,
+            n_head=arguments.heads,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
@@ -129,9 +135,10 @@ def train_model(
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".h." in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and ".h." in name)]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
-        torch.optim.Muon(matrices, lr=muon_lr, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=arguments.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=arguments.muon_lr, weight_decay=0.01),
     ]
+    steps, batch_size = arguments.steps, arguments.batch_size
     # Warm up over 100 steps, hold, then fall to zero over the last half.
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(o, lambda s: min((s + 1) / 100, 1, 2 * (1 - s / steps))) for o in optimizers
@@ -171,6 +178,11 @@ def main() -> None:
     judge.add_argument("--words", type=Path, default=WORD_LIST, help="English words, one a line")
     parser = choices.add_parser("make", help="train tokenizer and model")
     parser.add_argument("--output", type=Path, required=True, help="folder for the model and its tokenizer")
+    parser.add_argument("--text", choices=["docstrings", "prose"], default="docstrings", help="what to learn from")
+    parser.add_argument("--vocab-size", type=int, default=4096)
+    parser.add_argument("--width", type=int, default=160)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--heads", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=8, help=f"blocks of {CONTEXT} tokens")
     parser.add_argument("--muon-lr", type=float, default=0.02)
@@ -182,13 +194,11 @@ def main() -> None:
         judge_model(arguments.folder, arguments.words)
         return
     arguments.output.mkdir(parents=True, exist_ok=True)
-    documents = collect_prose()
+    documents = read_prose() if arguments.text == "prose" else collect_prose()
     print(f"{sum(map(len, documents)):,} characters of prose", file=sys.stderr)
-    train_tokenizer(documents, arguments.output)
+    train_tokenizer(documents, arguments.output, arguments.vocab_size)
     random.Random(SEED).shuffle(documents)
-    train_model(
-        documents, arguments.output, arguments.steps, arguments.batch_size, arguments.muon_lr, arguments.adam_lr
-    )
+    train_model(documents, arguments.output, arguments)
 
 
 if __name__ == "__main__":
