@@ -112,8 +112,11 @@ test-quick: lint ## while you work: ruff, mypy, and the tests of units, bad inpu
 test-long: lint $(COLAB_READY) ## nightly and before a release: `make test`, and the tests that are marked long
 	$(call both_parts)
 
-floors newest: setup ## run the tests at the lowest versions that pyproject.toml allows, or at the newest
-	@$(PY) -m tests.ends $@
+floors: setup ## run the tests at the lowest versions that pyproject.toml allows
+	@$(PY) -m tests.ends floors
+
+newest: setup ## run the tests at the newest versions that pyproject.toml allows
+	@$(PY) -m tests.ends newest
 
 test-times: setup ## write where the time of the last `make test` went into CONTRIBUTING.md
 	@$(PY) -m tests.times

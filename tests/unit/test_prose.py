@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from clmkit.tracks import SAMPLE
-from tools.tiny_gpt2 import read_prose
+from tools.tiny_gpt2 import PROSE, read_prose
 
 SHARED = 8  # words in a row; fewer meet by chance
 
@@ -31,6 +31,11 @@ def test_each_text_is_one_line_of_plain_english(prose: list[str]) -> None:
         assert 60 <= len(text.split()) <= 140, text
         assert text[0].isupper() or text[0] in "\"'", text
         assert text[-1] in '.!?"', text
+
+
+def test_its_page_says_how_much_it_is(prose: list[str]) -> None:
+    page = PROSE.with_name("README.md").read_text(encoding="utf-8")
+    assert f"{len(prose):,} texts of {sum(len(text.split()) for text in prose):,} words" in page
 
 
 def test_no_text_is_another_one_again(prose: list[str]) -> None:
