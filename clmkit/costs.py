@@ -19,6 +19,7 @@ from clmkit.messages import _, join_sentences, ngettext
 # bfloat16 is faster (benchmarks/README.md).
 CPU_TOKENS_PER_SECOND = {"quick": 9000, "full": 290}
 DISTILGPT2_PARAMETERS = 82e6
+ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 TRAINING_BYTES = 16  # of each parameter in float32: itself, its gradient, and AdamW's two averages
 SMALL = 20e6  # parameters
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

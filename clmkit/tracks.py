@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clmkit import costs
 from clmkit.costs import HUB_ID, describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
@@ -85,7 +86,10 @@ FULL = Track(
     prompt="Somatic hypermutation allows the immune system to",
     output_dir=f"full/{MODEL_NAME}",
 )
-KNOWN_DATA = {QUICK.data: (484, 221), FULL.data: (5000, 334)}  # rows that are loaded, and GPT-2's tokens in each
+KNOWN_DATA = {
+    QUICK.data: (484, 221),
+    FULL.data: (5000, costs.ELI5_TOKENS_PER_ROW),
+}  # rows that are loaded, and GPT-2's tokens in each
 OWN = replace(FULL, name="own", prompt="", output_dir=f"own/{MODEL_NAME}")
 
 
