@@ -30,33 +30,32 @@ def read_json(path: Path, text_column: str | None, encoding: str | None) -> Data
     try:
         return Dataset.from_list([{key: _cell(row.get(key), key == kept) for key in columns} for row in rows])
     except (pa.ArrowException, ValueError) as error:  # every other column is text by now
-        raise ValueError(f"{path}{_odd_one([row.get(kept) for row in rows], kept)}") from error
+        odd = _odd_one([row.get(kept) for row in rows], kept)
+        raise ValueError(f"{path}{odd or f': {error}'}") from error
 
 
 def _odd_one(values: list[Any], column: str) -> str:
-    """Which value of a column is of another type than the first, or else which in its lists or objects is no text."""
-    found = [(row, type(value).__name__) for row, value in enumerate(values) if value is not None]
-    for row, kind in found:
-        if kind != found[0][1]:
-            return f", row {row}: {column!r} is of the type {kind}, and before {found[0][1]}: text must be a string"
-    leaves = ((row, *leaf) for row, value in enumerate(values) for leaf in _leaves(value, column))
-    odd = next((leaf for leaf in leaves if leaf[2] is not None and not isinstance(leaf[2], str)), None)
-    if odd is None:
-        return f": the lists and objects in {column!r} are of several shapes: they must be of one"
-    row, name, value = odd
-    return f", row {row}: {name!r} holds {value!r}, of the type {type(value).__name__}: text must be a string"
+    """Which value is of another type than the first in its place, if one is."""
+    first: dict[tuple[str, int], str] = {}
+    for row, value in enumerate(values):
+        for name, depth, inner in _parts(value, column):
+            kind = "number" if type(inner) in (int, float) else type(inner).__name__
+            before = first.setdefault((name, depth), kind)
+            if kind != before:
+                return f", row {row}: {name!r} is of the type {kind}, and before {before}: text must be a string"
+    return ""
 
 
-def _leaves(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """What is in lists and objects, with the name of its column as ``text_column`` would have it."""
+def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, Any]]:
+    """A value and all in it, but for nulls, each with its column as ``text_column`` has it, and in how many lists."""
+    if value is not None:
+        yield name, depth, value
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{name}.{key}")
+            yield from _parts(inner, f"{name}.{key}", depth)
     elif isinstance(value, list):
         for inner in value:
-            yield from _leaves(inner, name)
-    else:
-        yield name, value
+            yield from _parts(inner, name, depth + 1)
 
 
 def _cell(value: Any, keep: bool) -> Any:

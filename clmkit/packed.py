@@ -32,7 +32,7 @@ def encoding_of(path: Path) -> str:
 def not_decoded(path: Path, error: UnicodeDecodeError, encoding: str | None) -> str:
     """Why a file is not text in the encoding that was named, or where it is not UTF-8, by line and byte."""
     if encoding is not None:
-        return f"{path}: in {encoding} it is no text ({error.reason}): the file is in another encoding"
+        return f"{path}: in {encoding} it is no text ({error.reason}): name the encoding that it was saved in"
     where, byte = "", error.object[error.start]
     with open_unpacked(path) as file:
         for number, line in enumerate(file, start=1):

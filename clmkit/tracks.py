@@ -24,6 +24,7 @@ CHAT_MODELS = {"quick": REAL_MODEL, "full": "HuggingFaceTB/SmolLM2-360M-Instruct
 DATA_REVISIONS = ("main", "refs/convert/parquet")
 DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
+Data = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
 
 
@@ -131,7 +132,7 @@ def find_files(data: str | Sequence[str]) -> list[str]:
 def choose_track(
     name: str | None = None,
     *,
-    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    data: Data | None = None,
     model: str | os.PathLike[str] | None = None,
     chat: bool = False,
     rows: int | None = None,
@@ -147,9 +148,8 @@ def choose_track(
     """Choose the track and print one line: what, why, how long, and how to change it.
 
     Args:
-        name: ``"quick"`` or ``"full"``. Without it the environment variable ``CLMKIT_TRACK`` decides; without that,
-            ``full`` where there is a GPU and the Hub answers, else ``quick``. Where data and model are given, there is
-            nothing to decide.
+        name: ``"quick"`` or ``"full"``. Without it ``CLMKIT_TRACK`` in the environment decides; without that, ``full``
+            where there is a GPU and the Hub answers, else ``quick``. Data and model together leave nothing to decide.
         data: What to use in place of the track's own data: a local JSON, JSON Lines, CSV or Parquet file, a pattern of
             such files, several of both, or a data set's id on the Hub.
         model: What to start from in place of the track's own model: a folder, or the id on the Hub, of any causal
@@ -172,8 +172,7 @@ def choose_track(
         ValueError: If the name is neither ``quick`` nor ``full``, a number of rows, epochs or tokens is no whole number
             of 1 or more, or ``encoding`` is given for data that are no local files.
         FileNotFoundError: If ``data`` is not there.
-        ConnectionError: If ``full`` was asked for, the Hub does not answer, and no earlier run has downloaded what it
-            takes.
+        ConnectionError: If ``full`` was asked for, the Hub is silent, and no earlier run has downloaded what it takes.
     """
     for label, value in {"rows": rows, "epochs": epochs, "block_size": block_size}.items():
         if value is not None:
@@ -201,15 +200,16 @@ def choose_track(
     return track
 
 
-def _own_data(
-    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None, encoding: str | None
-) -> str | tuple[str, ...] | None:
-    words = () if data is None else (data,) if isinstance(data, str | os.PathLike) else tuple(data)
-    own = os.fspath(words[0]) if len(words) == 1 else tuple(os.fspath(word) for word in words)
-    files = [] if data is None else find_files(own)
+def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] | None:
+    """``data`` as a track has it; all files that it names are there."""
+    own, files = None, []
+    if data is not None:
+        words = tuple(os.fspath(word) for word in ([data] if isinstance(data, str | os.PathLike) else data))
+        own = words[0] if len(words) == 1 else words
+        files = find_files(own)
     if encoding is not None and not files:
         raise ValueError(f"encoding={encoding!r} is for local JSON and CSV files, and data names none")
-    return None if data is None else own
+    return own
 
 
 def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> tuple[Track, list[str]]:

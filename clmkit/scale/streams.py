@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from datasets import Dataset, Features, IterableDataset, Value
+from datasets import Dataset, IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils.data import get_worker_info
 
@@ -67,7 +67,7 @@ def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableD
             return {"text": [text for text in batch["text"] if is_held_out(text, share) is held_out]}
 
         # Not filter: that of datasets 4.0, which Colab has, raises a TypeError on rows whose types are known.
-        return texts.map(keep, batched=True, features=Features({"text": Value("string")}))
+        return texts.map(keep, batched=True, features=texts.features)
 
     return select(False), Dataset.from_dict({"text": [row["text"] for row in select(True).take(rows)]})
 

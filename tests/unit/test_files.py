@@ -297,3 +297,15 @@ def test_a_track_reads_all_its_files_in_the_encoding_that_it_names(tmp_path: Pat
     assert list(load_eli5(track)["text"]) == ["été a", "été b"]
     with pytest.raises(ValueError, match="encoding='cp1252' is for local JSON and CSV files"):
         choose_track("quick", encoding="cp1252")
+
+
+def test_the_value_that_is_named_is_the_odd_one_and_not_a_number_among_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    rows = [{"answers": {"text": ["a"], "score": [1]}}, {"answers": {"text": ["b", 3], "score": [2.5]}}]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match=r"row 1.*answers\.text.*must be a string"):
+        join_answers(load_local(path))
+    rows[1]["answers"] = {"text": ["b"], "score": ["many"]}
+    path.write_text(json.dumps({"data": rows}))
+    with pytest.raises(ValueError, match=r"row 1: 'answers\.score' is of the type str, and before number"):
+        load_local(path)

@@ -232,9 +232,13 @@ def test_a_failed_export_leaves_the_model_that_was_there(folder: Path, monkeypat
 
 def test_an_exported_model_has_the_weights_that_kerashubs_own_exporter_gives(folder: Path, tmp_path: Path) -> None:
     hub_model = keras_hub.models.GPT2CausalLM.from_preset(str(folder))
+    if not hasattr(hub_model.backbone, "export_to_transformers"):
+        pytest.skip(f"keras-hub {keras_hub.__version__} has no exporter of GPT-2")
     try:
         hub_model.export_to_transformers(str(tmp_path))
-    except (AttributeError, ValueError) as error:  # their exporter of GPT-2 came late
+    except ValueError as error:
+        if "not implemented for GPT2Backbone" not in str(error):
+            raise
         pytest.skip(f"keras-hub {keras_hub.__version__}: {error}")
     theirs = load_file(tmp_path / "model.safetensors")
     ours = transformers_weights(hub_model)
