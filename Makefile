@@ -163,7 +163,7 @@ define compile
 @mv $(1).new $(1)
 endef
 
-tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or two on two cores)
+tiny-model: setup ## train the bundled tiny GPT-2 again (an hour on two cores)
 	@$(PY) -m tools.tiny_gpt2 make --output build/tiny_gpt2
 	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 

@@ -1,81 +1,35 @@
-"""Make the bundled tiny GPT-2 from text that this Python environment carries, or from prose written for this project.
+"""Make the bundled tiny GPT-2 from scratch, from prose that was written for it.
 
     python -m tools.tiny_gpt2 make --output OUTPUT_FOLDER
     python -m tools.tiny_gpt2 judge FOLDER
 
-Step 1 collects English prose: the paragraphs of every docstring of the standard library and of the installed packages,
-and ``pydoc_data.topics``, without tables of arguments, code or duplicates; or with ``--text prose`` the articles and
-stories of ``tools/prose.txt.xz``. Step 2 trains a byte-level BPE on it, and step 3 a GPT-2 from scratch: as they
-are bundled, of 4,096 entries and 2 million parameters. The ELI5 sample is never read.
+It trains a byte-level BPE on the articles and stories of ``tools/prose.txt.xz``, and on the same text a GPT-2. The
+defaults are those of the model as it is bundled. The ELI5 sample is never read.
 """
 
 import argparse
-import ast
 import json
 import lzma
 import math
 import random
-import re
-import sys
-import sysconfig
 import time
-import warnings
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+from clmkit.training.pytorch import keep_freed_memory
 
 EOS_TOKEN = "<|endoftext|>"
 CONTEXT = 512
+SHORT_CONTEXT = 128  # about one text; most of the training, at a third more tokens a second
 SEED = 0
+HELD_OUT = 150  # texts
 PROSE = Path(__file__).with_name("prose.txt.xz")
 WORD_LIST = Path("/usr/share/dict/american-english")  # of Debian's wamerican
-
-PLAIN_WORD = re.compile(r"[(\"'`]*[A-Za-z][a-z']*(-[a-z]+)*[.,;:!?)\"'`]*")
-NOT_PROSE = re.compile(
-    r"(Args|Arguments|Parameters|Returns|Raises|Attributes|Notes?|Examples?|Yields|See Also|References|Usage)\b"
-    r"|[-*:@]|.*(----|:param|>>>|::)"
-)
-
-
-def is_prose(paragraph: str) -> bool:
-    """Whether a paragraph reads as English sentences: eight words or more, four in five of them plain words."""
-    words = paragraph.split()
-    if len(words) < 8 or not paragraph[0].isalnum() or NOT_PROSE.match(paragraph):
-        return False
-    plain = sum(bool(PLAIN_WORD.fullmatch(word)) for word in words)
-    return paragraph.rstrip("\"')`")[-1:] in (".", "!", "?", ":") and plain >= 0.8 * len(words)
-
-
-def docstrings() -> Iterator[str]:
-    """Every docstring of the standard library and the installed packages, in the order of their paths."""
-    standard_library, packages = (Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib"))
-    for root in (standard_library, packages):
-        for path in sorted(root.rglob("*.py")):
-            if root == standard_library and {"site-packages", "test"} & set(path.relative_to(root).parts):
-                continue
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", SyntaxWarning)  # of other people's string escapes
-                    tree = ast.parse(path.read_text(encoding="utf-8"))
-            except (SyntaxError, UnicodeDecodeError):
-                continue  # test data of packages that is broken on purpose
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                    yield ast.get_docstring(node) or ""
-
-
-def collect_prose() -> list[str]:
-    """The documents to train on: the prose paragraphs of each docstring, each paragraph kept once."""
-    from pydoc_data.topics import topics
-
-    seen: set[str] = set()
-    documents = []
-    for text in [*topics.values(), *docstrings()]:
-        paragraphs = [" ".join(part.split()) for part in re.split(r"\n\s*\n", text)]
-        fresh = [part for part in dict.fromkeys(paragraphs) if part and part not in seen and is_prose(part)]
-        seen.update(fresh)
-        if fresh:
-            documents.append(" ".join(fresh))
-    return documents
 
 
 def read_prose() -> list[str]:
@@ -84,13 +38,10 @@ def read_prose() -> list[str]:
         return file.read().splitlines()
 
 
-def train_tokenizer(documents: list[str], folder: Path, vocab_size: int) -> None:
+def train_tokenizer(texts: list[str], folder: Path, vocab_size: int) -> None:
     """Train the byte-level BPE and save it as GPT-2's own class, which transformers 4 and 5 both read."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import AutoTokenizer
-
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator(documents, vocab_size=vocab_size - 1, show_progress=False)
+    bpe.train_from_iterator(texts, vocab_size=vocab_size - 1, show_progress=False)
     bpe.add_special_tokens([EOS_TOKEN])  # last, as in GPT-2's own vocabulary
     vocab = dict(sorted(bpe.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1]))
     bpe.save_model(str(folder))
@@ -103,102 +54,148 @@ def train_tokenizer(documents: list[str], folder: Path, vocab_size: int) -> None
     assert tokenizer.eos_token_id == vocab_size - 1
 
 
-def train_model(documents: list[str], folder: Path, arguments: argparse.Namespace) -> None:
-    """Train GPT-2 from scratch: Muon for the matrices inside the blocks, AdamW for everything else."""
-    import torch
-    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
-
-    torch.manual_seed(SEED)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+def encode(texts: list[str], folder: Path) -> torch.Tensor:
+    """The ids of all texts in a row, each with its end of text."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    encodings = tokenizer.backend_tokenizer.encode_batch_fast(documents)
-    stream = torch.tensor([token for e in encodings for token in (*e.ids, tokenizer.eos_token_id)])
-    blocks = stream[: len(stream) // CONTEXT * CONTEXT].view(-1, CONTEXT)
-    held_out, blocks = blocks[:64], blocks[64:]
-    print(f"{len(documents):,} documents, {len(stream):,} tokens, {len(blocks):,} blocks", flush=True)
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts)
+    return torch.tensor([token for e in encodings for token in (*e.ids, tokenizer.eos_token_id)])
 
-    model = GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=len(tokenizer),
-            n_positions=CONTEXT,
-            n_embd=arguments.width,
-            n_layer=arguments.layers,
-            n_head=arguments.heads,
-            resid_pdrop=0.0,
-            embd_pdrop=0.0,
-            attn_pdrop=0.0,
-            bos_token_id=tokenizer.eos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
+
+def cut(stream: torch.Tensor, context: int) -> torch.Tensor:
+    """Blocks of ``context`` tokens; what fills none is left out."""
+    return stream[: len(stream) // context * context].view(-1, context)
+
+
+def new_model(arguments: argparse.Namespace) -> GPT2LMHeadModel:
+    """A GPT-2 with random weights."""
+    torch.manual_seed(SEED)
+    config = GPT2Config(
+        vocab_size=arguments.vocab_size,
+        n_positions=CONTEXT,
+        n_embd=arguments.width,
+        n_layer=arguments.layers,
+        n_head=arguments.heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=arguments.vocab_size - 1,
+        eos_token_id=arguments.vocab_size - 1,
     )
-    model.to(torch.device(device))  # type: ignore[arg-type]  # a wrapper of transformers hides its types
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and ".h." in name]
-    others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and ".h." in name)]
-    optimizers: list[torch.optim.Optimizer] = [
+    model = GPT2LMHeadModel(config)
+    model.loss_type = "ForCausalLM"
+    return model
+
+
+def orthogonalize(grad: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> torch.Tensor:
+    """Muon's Newton-Schulz iteration in float32: a CPU without bfloat16 takes longer for it than for the model."""
+    a, b, c = coefficients
+    tall = grad.size(0) > grad.size(1)
+    x = grad.T if tall else grad
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+def float32_muon() -> AbstractContextManager[object]:
+    """Let torch.optim.Muon orthogonalize in float32, by the private function that it calls (torch 2.10 to 2.13)."""
+    return patch("torch.optim._muon._zeropower_via_newtonschulz", orthogonalize)
+
+
+def draw(stream: torch.Tensor, context: int, tokens: int) -> torch.Tensor:
+    """So many tokens of a stream, as blocks that begin anywhere in it."""
+    starts = torch.randint(len(stream) - context, (tokens // context,)).tolist()
+    return torch.stack([stream[start : start + context] for start in starts])
+
+
+@torch.no_grad()
+def held_out_perplexity(model: GPT2LMHeadModel, blocks: torch.Tensor) -> float:
+    """Perplexity on blocks of equal length."""
+    losses = [model(input_ids=part, labels=part).loss.item() * len(part) for part in blocks.split(8)]
+    return math.exp(sum(losses) / len(blocks))
+
+
+def make_optimizers(model: GPT2LMHeadModel, arguments: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for everything else."""
+    inside = {name for name, parameter in model.named_parameters() if parameter.ndim == 2 and ".h." in name}
+    matrices = [parameter for name, parameter in model.named_parameters() if name in inside]
+    others = [parameter for name, parameter in model.named_parameters() if name not in inside]
+    return [
         torch.optim.AdamW(others, lr=arguments.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
         torch.optim.Muon(matrices, lr=arguments.muon_lr, weight_decay=0.01),
     ]
-    steps, batch_size = arguments.steps, arguments.batch_size
+
+
+def train_model(train: torch.Tensor, test: torch.Tensor, arguments: argparse.Namespace) -> None:
+    """Train GPT-2 from scratch: the last fifth of the steps on blocks of the whole context."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = new_model(arguments)
+    model.to(device)  # type: ignore[arg-type]  # a wrapper of transformers hides its types
+    optimizers, steps = make_optimizers(model, arguments), arguments.steps
     # Warm up over 100 steps, hold, then fall to zero over the last half.
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(o, lambda s: min((s + 1) / 100, 1, 2 * (1 - s / steps))) for o in optimizers
     ]
-    order: list[int] = []
     start = time.time()
-    for step in range(steps):
-        if len(order) < batch_size:
-            order = torch.randperm(len(blocks)).tolist()
-        batch, order = blocks[order[:batch_size]].to(device), order[batch_size:]
-        loss = model(input_ids=batch, labels=batch).loss
+    for step in range(1, steps + 1):
+        batch = draw(train, SHORT_CONTEXT if step <= 0.8 * steps else CONTEXT, arguments.tokens).to(device)
+        loss = model(input_ids=batch, labels=batch, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        if (step + 1) % 100 == 0 or step + 1 == steps:
-            with torch.no_grad():
-                held_out_loss = model(input_ids=held_out.to(device), labels=held_out.to(device)).loss.item()
-            speed = (step + 1) * batch.numel() / (time.time() - start)
-            print(
-                f"step {step + 1}: loss {loss.item():.3f}, held-out perplexity {math.exp(held_out_loss):.1f}, "
-                f"{speed:,.0f} tokens/s",
-                flush=True,
+        if step % 200 == 0 or step == steps:
+            speed = step * arguments.tokens / (time.time() - start)
+            found = ", ".join(
+                f"{held_out_perplexity(model, cut(test, context).to(device)):.1f} in blocks of {context}"
+                for context in (SHORT_CONTEXT, CONTEXT)
             )
-        if (step + 1) % 500 == 0 or step + 1 == steps:
-            model.save_pretrained(folder)
+            print(
+                f"step {step}: loss {loss.item():.3f}, held-out perplexity {found}, {speed:,.0f} tokens/s", flush=True
+            )
+            model.save_pretrained(arguments.output)
+
+
+def make(arguments: argparse.Namespace) -> None:
+    """Train the tokenizer and the model, and save both."""
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    texts = read_prose()
+    random.Random(SEED).shuffle(texts)
+    train_tokenizer(texts, arguments.output, arguments.vocab_size)
+    test, train = (encode(part, arguments.output) for part in (texts[:HELD_OUT], texts[HELD_OUT:]))
+    print(f"{len(texts):,} texts; {len(train):,} tokens to train on, {len(test):,} to test on", flush=True)
+    keep_freed_memory()
+    with float32_muon():
+        train_model(train, test, arguments)
 
 
 def main() -> None:
-    """Run the three steps with the options of the command line, or judge what came of them."""
-    commands = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    choices = commands.add_subparsers(required=True, dest="command")
-    judge = choices.add_parser("judge", help="say how good a model's English is")
+    """Make a model with the options of the command line, or judge one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, dest="command")
+    judge = commands.add_parser("judge", help="say how good a model's English is")
     judge.add_argument("folder", type=Path, help="the model")
     judge.add_argument("--words", type=Path, default=WORD_LIST, help="English words, one a line")
-    parser = choices.add_parser("make", help="train tokenizer and model")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the model and its tokenizer")
-    parser.add_argument("--text", choices=["docstrings", "prose"], default="docstrings", help="what to learn from")
-    parser.add_argument("--vocab-size", type=int, default=4096)
-    parser.add_argument("--width", type=int, default=160)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--heads", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--batch-size", type=int, default=8, help=f"blocks of {CONTEXT} tokens")
-    parser.add_argument("--muon-lr", type=float, default=0.02)
-    parser.add_argument("--adam-lr", type=float, default=6e-3)
-    arguments = commands.parse_args()
+    maker = commands.add_parser("make", help="train tokenizer and model")
+    maker.add_argument("--output", type=Path, required=True, help="folder for the model and its tokenizer")
+    maker.add_argument("--vocab-size", type=int, default=8192)
+    maker.add_argument("--width", type=int, default=160)
+    maker.add_argument("--layers", type=int, default=5)
+    maker.add_argument("--heads", type=int, default=5)
+    maker.add_argument("--steps", type=int, default=4200)
+    maker.add_argument("--tokens", type=int, default=2048, help="in the batch of a step")
+    maker.add_argument("--muon-lr", type=float, default=0.02)
+    maker.add_argument("--adam-lr", type=float, default=6e-3)
+    arguments = parser.parse_args()
     if arguments.command == "judge":
         from tools.judge import judge_model
 
         judge_model(arguments.folder, arguments.words)
-        return
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    documents = read_prose() if arguments.text == "prose" else collect_prose()
-    print(f"{sum(map(len, documents)):,} characters of prose", file=sys.stderr)
-    train_tokenizer(documents, arguments.output, arguments.vocab_size)
-    random.Random(SEED).shuffle(documents)
-    train_model(documents, arguments.output, arguments)
+    else:
+        make(arguments)
 
 
 if __name__ == "__main__":

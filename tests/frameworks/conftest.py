@@ -40,7 +40,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedToke
     set_seed(1)
     config = GPT2Config(
         vocab_size=len(tokenizer), n_positions=64, n_embd=48, n_layer=2, n_head=3, initializer_range=0.1,
-        attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, bos_token_id=4095, eos_token_id=4095,
+        attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0, bos_token_id=8191, eos_token_id=8191,
     )  # fmt: skip
     model = GPT2LMHeadModel(config)
     with torch.no_grad():

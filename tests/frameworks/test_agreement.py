@@ -70,7 +70,7 @@ def test_tf_keras_stores_tied_weights_once_and_keeps_the_token_ids(
     assert "lm_head.weight" not in names
     exported = AutoModelForCausalLM.from_pretrained(keras_outcome.folder / name)
     assert exported.config.architectures == ["GPT2LMHeadModel"]
-    assert exported.config.eos_token_id == exported.generation_config.eos_token_id == 4095
+    assert exported.config.eos_token_id == exported.generation_config.eos_token_id == 8191
 
 
 def test_weight_decay_is_on_the_parameters_that_the_trainer_decays(

@@ -83,7 +83,7 @@ def test_any_text_survives_the_tokenizer() -> None:
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
     text = "Why is the sky blue? السماء زرقاء 🌈 \t\n"
     assert tokenizer.decode(tokenizer(text)["input_ids"], clean_up_tokenization_spaces=False) == text
-    assert len(tokenizer) == 4096
+    assert len(tokenizer) == 8192
 
 
 def test_measures_and_plots_work(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

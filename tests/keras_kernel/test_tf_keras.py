@@ -90,7 +90,7 @@ def test_tied_weights_are_stored_once_and_marked_as_pytorchs(model: TFGPT2LMHead
     export_model(model, tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     assert len(tensors) == len(model.weights)
-    assert sum(tensor.shape == (4096, 32) for tensor in tensors.values()) == 1
+    assert sum(tensor.shape == (8192, 32) for tensor in tensors.values()) == 1
     assert sum(tensor.size for tensor in tensors.values()) == model.num_parameters()
     header = (tmp_path / "model.safetensors").read_bytes()[8:].split(b"}")[0]
     assert b'"format":"pt"' in header

@@ -226,6 +226,16 @@ def test_numbers_said_to_be_on_this_page_are(path: Path) -> None:
             assert re.search(rf"(?<![\d,.]){re.escape(number)}(?![\d]|,\d|\.\d)", shown), f"{number}: {sentence}"
 
 
+def test_the_texts_that_notebook_1_begins_with_are_those_of_notebook_7a() -> None:
+    first, later = (
+        nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in ("01_login", "07a_infer_pytorch")
+    )
+    printed = [output.text for cell in code_cells(first) if "generate_text" in cell.source for output in cell.outputs]
+    (quoted,) = re.findall(r"^> (.+)$", "\n".join(cell.source for cell in first.cells), flags=re.MULTILINE)
+    shown = [output.text for cell in code_cells(later) for output in cell.outputs if output.output_type == "stream"]
+    assert f"base:  {printed[0].strip()}\ntuned: {quoted}\n" in "".join(shown)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_ends_with_a_short_summary_and_three_or_four_exercises(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

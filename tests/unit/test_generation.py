@@ -24,7 +24,7 @@ from clmkit.generation import (
 from clmkit.tracks import BUNDLED
 
 PROMPT = "The sky is blue because"
-ALL = 4096
+ALL = 8192
 
 
 @pytest.fixture

@@ -253,7 +253,7 @@ def test_the_exported_tokenizer_gives_the_same_ids(
     export_model(model, tmp_path / "exported", tokenizer)
     exported = AutoTokenizer.from_pretrained(tmp_path / "exported")
     texts = join_answers(load_eli5(replace(quick, rows=None)))["text"][:]
-    assert len(exported) == len(tokenizer) == 4096
+    assert len(exported) == len(tokenizer) == 8192
     assert exported(texts)["input_ids"] == tokenizer(texts)["input_ids"]
     assert exported.eos_token_id == tokenizer.eos_token_id
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "exported").config.eos_token_id == tokenizer.eos_token_id

@@ -252,7 +252,7 @@ def test_find_or_train_trains_and_saves_what_is_missing_and_then_finds_it(
     assert not torch.equal(
         weights(folder)["transformer.wte.weight"], weights(Path(small.model))["transformer.wte.weight"]
     )
-    assert len(AutoTokenizer.from_pretrained(folder)) == 4096
+    assert len(AutoTokenizer.from_pretrained(folder)) == 8192
 
     def refuse(*arguments: object, **options: object) -> None:
         raise AssertionError("trained again")
@@ -481,7 +481,7 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(
 ) -> None:
     larger = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
     larger.add_tokens(["<one>", "<two>"])
-    with pytest.raises(ValueError, match=r"has 4,098 tokens, the model's embedding 4,096: .*resize_token_embeddings"):
+    with pytest.raises(ValueError, match=r"has 8,194 tokens, the model's embedding 8,192: .*resize_token_embeddings"):
         build_trainer(quick, model, blocks, larger)
 
 

@@ -20,9 +20,9 @@ from clmkit.training.pytorch import build_trainer
 FOLDER = BUNDLED / "tiny_gpt2"
 
 
-def test_the_model_is_at_most_8_megabytes_in_all() -> None:
+def test_the_model_is_at_most_15_megabytes_in_all() -> None:
     sizes = {path.name: path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()}
-    assert sum(sizes.values()) <= 8 * 1000**2, sizes
+    assert sum(sizes.values()) <= 15 * 1000**2, sizes
 
 
 def test_the_model_is_a_gpt2_of_context_512_or_more() -> None:
@@ -31,10 +31,10 @@ def test_the_model_is_a_gpt2_of_context_512_or_more() -> None:
     assert config.max_position_embeddings >= 512
 
 
-def test_the_tokenizer_has_4096_entries_as_many_as_the_model(tokenizer: PreTrainedTokenizerBase) -> None:
+def test_the_tokenizer_has_8192_entries_as_many_as_the_model(tokenizer: PreTrainedTokenizerBase) -> None:
     config = AutoConfig.from_pretrained(FOLDER)
-    assert len(tokenizer) == tokenizer.vocab_size == config.vocab_size == 4096
-    assert sorted(tokenizer.get_vocab().values()) == list(range(4096))
+    assert len(tokenizer) == tokenizer.vocab_size == config.vocab_size == 8192
+    assert sorted(tokenizer.get_vocab().values()) == list(range(8192))
 
 
 def test_the_tokenizer_is_one_that_both_kernels_read() -> None:
@@ -48,8 +48,8 @@ def test_the_tokenizer_is_one_that_both_kernels_read() -> None:
 def test_eos_is_the_last_entry_for_tokenizer_and_model(tokenizer: PreTrainedTokenizerBase) -> None:
     config = AutoConfig.from_pretrained(FOLDER)
     assert tokenizer.eos_token == "<|endoftext|>"
-    assert tokenizer.eos_token_id == config.eos_token_id == 4095
-    assert tokenizer("<|endoftext|>")["input_ids"] == [4095]
+    assert tokenizer.eos_token_id == config.eos_token_id == 8191
+    assert tokenizer("<|endoftext|>")["input_ids"] == [8191]
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_the_model_loads_in_float32_with_no_weight_missing() -> None:
 def test_the_model_knows_some_english_before_it_is_tuned(tokenizer: PreTrainedTokenizerBase) -> None:
     model = AutoModelForCausalLM.from_pretrained(FOLDER)
     blocks = prepare_blocks(replace(choose_track("quick"), rows=40), tokenizer)
-    # A model that knows nothing takes all 4,096 entries for equally likely.
-    assert score(model, blocks["test"]).perplexity < 4096 / 4
+    # A model that knows nothing takes all 8,192 entries for equally likely.
+    assert score(model, blocks["test"]).perplexity < 8192 / 16
 
 
 # Trains the quick track whole, as notebook 06a does, whose own cell asserts that perplexity falls.
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_tuning_lowers_the_held_out_perplexity_to_0_35_of_what_it_was(
+def test_tuning_lowers_the_held_out_perplexity_to_0_7_of_what_it_was(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     track = replace(choose_track("quick"), output_dir=str(tmp_path))
@@ -101,4 +101,4 @@ def test_tuning_lowers_the_held_out_perplexity_to_0_35_of_what_it_was(
     before = score(model, blocks["test"]).perplexity
     build_trainer(track, model, blocks, tokenizer, save_strategy="no").train()
     after = score(model, blocks["test"]).perplexity
-    assert after <= 0.35 * before, f"{before:.1f} before, {after:.1f} after: {after / before:.3f}"
+    assert after <= 0.7 * before, f"{before:.1f} before, {after:.1f} after: {after / before:.3f}"
