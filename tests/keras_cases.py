@@ -33,7 +33,7 @@ class Side(NamedTuple):
 
 def test_a_model_with_weights_that_are_nan_has_no_score(side: Side, blocks: DatasetDict) -> None:
     side.model.set_weights([np.full_like(weight, np.nan) for weight in side.model.get_weights()])
-    with pytest.raises(ValueError, match=r"3 of 3 batches have a loss that is not finite"):
+    with pytest.raises(ValueError, match=r"(\d+) of \1 batches have a loss that is not finite"):
         side.module.score(side.model, blocks["test"], batch_size=4)
 
 

@@ -201,13 +201,14 @@ def test_training_lowers_the_loss_and_logs_twenty_lines_in_a_short_run(
 ) -> None:
     before = score(model, blocks["test"]).mean_loss
     trainer = build_trainer(
-        dataclasses.replace(quick, epochs=8, learning_rate=1e-2), model, blocks, tokenizer, save_strategy="no"
+        dataclasses.replace(quick, epochs=10, learning_rate=1e-2), model, blocks, tokenizer, save_strategy="no"
     )
     trainer.train()
     history = loss_history(trainer.state.log_history)
     assert score(model, blocks["test"]).mean_loss < before - 1
     assert history.test[-1][1] < history.test[0][1]
-    assert [step for step, _ in history.test] == [5 * epoch for epoch in range(1, 9)]
+    steps = math.ceil(len(blocks["train"]) / 8)
+    assert [step for step, _ in history.test] == [steps * epoch for epoch in range(1, 11)]
     assert len(history.train) >= 20
 
 

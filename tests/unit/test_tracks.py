@@ -295,7 +295,7 @@ def test_own_data_gets_a_speed_since_its_size_is_not_known(tmp_path: Path, capsy
     path.write_text("text\nA line.\n", encoding="utf-8")
     choose_track("quick", data=path)
     printed = capsys.readouterr().out
-    assert "9,000 tokens and epoch" in printed
+    assert "3,000 tokens and epoch" in printed
     assert "a minute" not in printed
 
 
