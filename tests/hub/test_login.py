@@ -71,7 +71,7 @@ def test_no_login_is_said_once_and_costs_no_request(hub: StandInHub, kernel: Ker
 
 
 def test_a_headless_run_of_the_first_notebook_does_not_wait_for_a_person(hub: StandInHub, tmp_path: Path) -> None:
-    text = printed(run_notebook("01_login", hub, tmp_path))
+    text = printed(run_notebook("01_login", hub, tmp_path, CLMKIT_TRACK="quick"))
     assert "Not logged in." in text
     assert not hub.asked("^/oauth")
 
