@@ -10,17 +10,21 @@ defaults are those of the model as it is bundled. The ELI5 sample is never read.
 import argparse
 import json
 import lzma
-import math
 import random
 import time
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from datasets import Dataset
 from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from clmkit.chunking import chunk
+from clmkit.evaluation import score
+from clmkit.tokenization import count_tokens, tokenize
 from clmkit.training.pytorch import keep_freed_memory
 
 EOS_TOKEN = "<|endoftext|>"
@@ -52,18 +56,6 @@ def train_tokenizer(texts: list[str], folder: Path, vocab_size: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert len(tokenizer) == vocab_size
     assert tokenizer.eos_token_id == vocab_size - 1
-
-
-def encode(texts: list[str], folder: Path) -> torch.Tensor:
-    """The ids of all texts in a row, each with its end of text."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts)
-    return torch.tensor([token for e in encodings for token in (*e.ids, tokenizer.eos_token_id)])
-
-
-def cut(stream: torch.Tensor, context: int) -> torch.Tensor:
-    """Blocks of ``context`` tokens; what fills none is left out."""
-    return stream[: len(stream) // context * context].view(-1, context)
 
 
 def new_model(arguments: argparse.Namespace) -> GPT2LMHeadModel:
@@ -99,7 +91,7 @@ def orthogonalize(grad: torch.Tensor, coefficients: tuple[float, float, float], 
 
 
 def float32_muon() -> AbstractContextManager[object]:
-    """Let torch.optim.Muon orthogonalize in float32, by the private function that it calls (torch 2.10 to 2.13)."""
+    """Let torch.optim.Muon orthogonalize in float32, by the private function that it calls (torch 2.13)."""
     return patch("torch.optim._muon._zeropower_via_newtonschulz", orthogonalize)
 
 
@@ -107,13 +99,6 @@ def draw(stream: torch.Tensor, context: int, tokens: int) -> torch.Tensor:
     """So many tokens of a stream, as blocks that begin anywhere in it."""
     starts = torch.randint(len(stream) - context, (tokens // context,)).tolist()
     return torch.stack([stream[start : start + context] for start in starts])
-
-
-@torch.no_grad()
-def held_out_perplexity(model: GPT2LMHeadModel, blocks: torch.Tensor) -> float:
-    """Perplexity on blocks of equal length."""
-    losses = [model(input_ids=part, labels=part).loss.item() * len(part) for part in blocks.split(8)]
-    return math.exp(sum(losses) / len(blocks))
 
 
 def make_optimizers(model: GPT2LMHeadModel, arguments: argparse.Namespace) -> list[torch.optim.Optimizer]:
@@ -127,11 +112,12 @@ def make_optimizers(model: GPT2LMHeadModel, arguments: argparse.Namespace) -> li
     ]
 
 
-def train_model(train: torch.Tensor, test: torch.Tensor, arguments: argparse.Namespace) -> None:
+def train_model(stream: torch.Tensor, test: Dataset, arguments: argparse.Namespace) -> None:
     """Train GPT-2 from scratch: the last fifth of the steps on blocks of the whole context."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = new_model(arguments)
     model.to(device)  # type: ignore[arg-type]  # a wrapper of transformers hides its types
+    held_out = {context: chunk(test, context) for context in (SHORT_CONTEXT, CONTEXT)}
     optimizers, steps = make_optimizers(model, arguments), arguments.steps
     # Warm up over 100 steps, hold, then fall to zero over the last half.
     schedules = [
@@ -139,7 +125,7 @@ def train_model(train: torch.Tensor, test: torch.Tensor, arguments: argparse.Nam
     ]
     start = time.time()
     for step in range(1, steps + 1):
-        batch = draw(train, SHORT_CONTEXT if step <= 0.8 * steps else CONTEXT, arguments.tokens).to(device)
+        batch = draw(stream, SHORT_CONTEXT if step <= 0.8 * steps else CONTEXT, arguments.tokens).to(device)
         loss = model(input_ids=batch, labels=batch, use_cache=False).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -150,8 +136,7 @@ def train_model(train: torch.Tensor, test: torch.Tensor, arguments: argparse.Nam
         if step % 200 == 0 or step == steps:
             speed = step * arguments.tokens / (time.time() - start)
             found = ", ".join(
-                f"{held_out_perplexity(model, cut(test, context).to(device)):.1f} in blocks of {context}"
-                for context in (SHORT_CONTEXT, CONTEXT)
+                f"{score(model, blocks).perplexity:.1f} in blocks of {context}" for context, blocks in held_out.items()
             )
             print(
                 f"step {step}: loss {loss.item():.3f}, held-out perplexity {found}, {speed:,.0f} tokens/s", flush=True
@@ -165,11 +150,16 @@ def make(arguments: argparse.Namespace) -> None:
     texts = read_prose()
     random.Random(SEED).shuffle(texts)
     train_tokenizer(texts, arguments.output, arguments.vocab_size)
-    test, train = (encode(part, arguments.output) for part in (texts[:HELD_OUT], texts[HELD_OUT:]))
-    print(f"{len(texts):,} texts; {len(train):,} tokens to train on, {len(test):,} to test on", flush=True)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.output)
+    test, train = (
+        tokenize(Dataset.from_dict({"text": part}), tokenizer, append_eos=True)
+        for part in (texts[:HELD_OUT], texts[HELD_OUT:])
+    )
+    stream = torch.tensor(list(chain.from_iterable(train["input_ids"])))
+    print(f"{len(texts):,} texts; {len(stream):,} tokens to train on, {count_tokens(test):,} to test on", flush=True)
     keep_freed_memory()
     with float32_muon():
-        train_model(train, test, arguments)
+        train_model(stream, test, arguments)
 
 
 def main() -> None:

@@ -1,12 +1,17 @@
 """The command that makes the bundled model, at a size that takes seconds."""
 
 import argparse
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from clmkit.chunking import chunk
+from clmkit.evaluation import score
+from clmkit.tokenization import count_tokens, tokenize
 from tools import tiny_gpt2
 
 
@@ -53,9 +58,8 @@ def test_a_small_model_is_made_and_learns(
     assert model.config.n_positions == 512
     assert model.config.vocab_size == len(tokenizer) == 400
     assert tokenizer.eos_token_id == model.config.eos_token_id == 399
-    stream = tiny_gpt2.encode(texts[:50], tmp_path / "made")
-    share = torch.bincount(stream) / len(stream)
+    documents = tokenize(Dataset.from_dict({"text": texts[:50]}), tokenizer)
+    share = torch.bincount(torch.tensor(list(chain.from_iterable(documents["input_ids"])))) / count_tokens(documents)
     knowing_only_how_often_each_token_occurs = torch.special.entr(share).sum().exp().item()
-    found = tiny_gpt2.held_out_perplexity(model, tiny_gpt2.cut(stream, 128))
-    assert found < 0.7 * knowing_only_how_often_each_token_occurs
+    assert score(model, chunk(documents, 128)).perplexity < 0.7 * knowing_only_how_often_each_token_occurs
     assert "step 150: loss" in capsys.readouterr().out

@@ -102,7 +102,7 @@ def opened(
     return Opened(box)
 
 
-@pytest.mark.parametrize("prompt", [PROMPT, "Line one\nand لماذا السماء زرقاء 🙂 天空"])
+@pytest.mark.parametrize("prompt", [PROMPT, "Line one: لماذا السماء زرقاء 🙂 天空\nThe sky is blue because"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_streamed_text_grows_to_the_text_that_generate_text_gives(
     tuned: GPT2LMHeadModel, model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, prompt: str, seed: int
@@ -113,7 +113,7 @@ def test_the_streamed_text_grows_to_the_text_that_generate_text_gives(
         growing: list[str] = []
         text = stream_text(one, tokenizer, prompt, growing.append, **how)
         assert text == growing[-1] == generate_text(one, tokenizer, prompt, **how)
-        assert len(set(growing)) > (5 if one is model else 1)  # the bundled one may end at once
+        assert len(set(growing)) > 5
         assert all(later.startswith(earlier) for earlier, later in pairwise(growing))
 
 
