@@ -44,7 +44,7 @@ def rows(text: str) -> list[int]:
 
 
 def in_language(target: str, language: str) -> str:
-    """Where a link of the English page leads in the translation: to the translated notebook or page, else to the same."""
+    """Where a link of the English page leads in the translation: to what is translated, else to the same file."""
     if translation(ROOT / target, language).exists():
         return translation(Path(target), language).name
     return re.sub(r"(?<![\w-])notebooks/(?=\w+\.ipynb)", f"notebooks/{language}/", target)
