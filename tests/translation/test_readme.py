@@ -1,4 +1,4 @@
-"""Every README in another language is whole: the commands, code spans, numbers and links of the English one."""
+"""Every page in another language is whole: the commands, code spans, numbers and links of the English one."""
 
 import re
 from collections import Counter
@@ -13,23 +13,25 @@ from tools.translate import INLINE_CODE, LINK, SOURCE, languages, without_direct
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PAGES = [README, ROOT / "GUIDE.md"]
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")
 each_language = pytest.mark.parametrize("language", languages())
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
-def read(language: str) -> str:
-    return translation(README, language).read_text(encoding="utf-8")
+def read(language: str, page: Path = README) -> str:
+    return translation(page, language).read_text(encoding="utf-8")
 
 
-def sections(language: str) -> list[str]:
+def sections(language: str, page: Path = README) -> list[str]:
     """The page without marks of direction, links to translations, and comments, cut at its headings."""
-    text = without_direction(read(language).strip()).replace(page_links(README, language), "")
+    text = without_direction(read(language, page).strip()).replace(page_links(page, language), "")
     return re.split(r"^(?=## )", re.sub(r"<!--.*?-->\n", "", text), flags=re.MULTILINE)
 
 
-def section_pairs(language: str) -> list[tuple[str, str]]:
-    return list(zip(sections(SOURCE), sections(language), strict=True))
+def section_pairs(language: str, page: Path = README) -> list[tuple[str, str]]:
+    return list(zip(sections(SOURCE, page), sections(language, page), strict=True))
 
 
 def code_spans(text: str) -> Counter[str]:
@@ -42,23 +44,27 @@ def rows(text: str) -> list[int]:
 
 
 def in_language(target: str, language: str) -> str:
-    """Where a link of the English page leads in the translation: to the translated notebook, else to the same file."""
+    """Where a link of the English page leads in the translation: to what is translated, else to the same file."""
+    if translation(ROOT / target, language).exists():
+        return translation(Path(target), language).name
     return re.sub(r"(?<![\w-])notebooks/(?=\w+\.ipynb)", f"notebooks/{language}/", target)
 
 
 @each_language
-def test_the_pages_link_to_each_other_below_their_titles(language: str) -> None:
-    for page in (SOURCE, language):
-        paragraphs = [part for part in read(page).split("\n\n") if not part.startswith("<div")]
+@each_page
+def test_the_pages_link_to_each_other_below_their_titles(page: Path, language: str) -> None:
+    for code in (SOURCE, language):
+        paragraphs = [part for part in read(code, page).split("\n\n") if not part.startswith("<div")]
         assert paragraphs[0].startswith("# ")
-        assert paragraphs[1] == page_links(README, page)
-    assert f"]({translation(README, language).name})" in page_links(README, SOURCE)
-    assert "](README.md)" in page_links(README, language)
+        assert paragraphs[1] == page_links(page, code)
+    assert f"]({translation(page, language).name})" in page_links(page, SOURCE)
+    assert f"]({page.name})" in page_links(page, language)
 
 
 @each_language
-def test_commands_code_and_numbers_are_those_of_the_english_page(language: str) -> None:
-    for english, other in section_pairs(language):
+@each_page
+def test_commands_code_and_numbers_are_those_of_the_english_page(page: Path, language: str) -> None:
+    for english, other in section_pairs(language, page):
         assert INDENTED.findall(other + "\n") == INDENTED.findall(english + "\n"), other
         assert code_spans(other) == code_spans(english), other
         numbers = [Counter(re.findall(r"\d+(?:[.,]\d+)*", words_only(text))) for text in (english, other)]
@@ -66,13 +72,14 @@ def test_commands_code_and_numbers_are_those_of_the_english_page(language: str) 
 
 
 @each_language
-def test_headings_tables_lists_and_pictures_are_as_many(language: str) -> None:
-    for english, other in section_pairs(language):
+@each_page
+def test_headings_tables_lists_and_pictures_are_as_many(page: Path, language: str) -> None:
+    for english, other in section_pairs(language, page):
         for what in (r"^#+ ", r"^- ", r"^!\[", r"^\*\*"):
             found = [re.findall(what, text, flags=re.MULTILINE) for text in (english, other)]
             assert found[1] == found[0], other
         assert rows(other) == rows(english), other
-    comments = [re.findall("<!-- picture .*-->", read(code)) for code in (SOURCE, language)]
+    comments = [re.findall("<!-- picture .*-->", read(code, page)) for code in (SOURCE, language)]
     assert comments[1] == comments[0]
 
 
@@ -86,21 +93,23 @@ def test_the_messages_of_the_table_stand_as_they_are_printed(language: str) -> N
 
 
 @each_language
-def test_links_lead_to_the_same_files_and_to_the_translated_notebooks(language: str) -> None:
-    for english, other in section_pairs(language):
+@each_page
+def test_links_lead_to_the_same_files_and_to_the_translated_ones(page: Path, language: str) -> None:
+    for english, other in section_pairs(language, page):
         wanted = Counter(in_language(target, language) for target in LINK.findall(english) if target[0] != "#")
         assert Counter(target for target in LINK.findall(other) if target[0] != "#") == wanted
         assert sum(target[0] == "#" for target in LINK.findall(other)) == english.count("](#")
-    notebooks = [target for target in LINK.findall(read(language)) if target.endswith(".ipynb")]
-    assert len(notebooks) > 10
+    notebooks = [target for target in LINK.findall(read(language, page)) if target.endswith(".ipynb")]
+    assert len(notebooks) > 10 or page != README
     assert all(f"notebooks/{language}/" in target for target in notebooks)
 
 
 @each_language
-def test_prose_is_in_the_script_s_direction_and_code_is_not(language: str) -> None:
+@each_page
+def test_prose_is_in_the_script_s_direction_and_code_is_not(page: Path, language: str) -> None:
     if Locale.parse(language).text_direction != "rtl":
         pytest.skip(f"{language} is written from left to right")
-    text = read(language)
+    text = read(language, page)
     assert text.startswith(f'<div dir="rtl" lang="{language}">\n\n')
     assert text.endswith("\n\n</div>\n")
     blocks = list(INDENTED.finditer(text))
@@ -116,8 +125,9 @@ def test_prose_is_in_the_script_s_direction_and_code_is_not(language: str) -> No
 
 
 @each_language
-def test_page_keeps_to_the_glossary(language: str) -> None:
+@each_page
+def test_page_keeps_to_the_glossary(page: Path, language: str) -> None:
     terms = read_glossary(language)
-    prose = [(INDENTED.sub("", english), INDENTED.sub("", other)) for english, other in section_pairs(language)]
+    prose = [(INDENTED.sub("", english), INDENTED.sub("", other)) for english, other in section_pairs(language, page)]
     assert not wrong_terms(terms, prose)
     assert not unbracketed(terms, [(PICTURE.sub("", english), PICTURE.sub("", other)) for english, other in prose])
