@@ -159,7 +159,9 @@ def transformers_weights(model: keras_hub.models.CausalLM) -> dict[str, np.ndarr
 def export_model(
     model: keras_hub.models.CausalLM, folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Path:
-    """Save a GPT-2 of KerasHub as a Transformers model.
+    """Save a model of KerasHub as a Transformers model.
+
+    GPT-2 is saved by ``transformers_weights``, any other architecture by KerasHub's own exporter.
 
     Args:
         model: The model.
@@ -168,7 +170,34 @@ def export_model(
 
     Raises:
         OSError: If the folder can't be written.
+        ValueError: If this version of KerasHub has no exporter for the architecture.
     """
+    with write_whole(folder) as unfinished:
+        if isinstance(model, keras_hub.models.GPT2CausalLM):
+            save_gpt2(model, unfinished, tokenizer)
+        else:
+            export_other(model, unfinished)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(unfinished)
+    return Path(folder)
+
+
+def export_other(model: keras_hub.models.CausalLM, folder: Path) -> None:
+    """Save a model that is no GPT-2 by KerasHub's exporter, without KerasHub's tokenizer; see ``export_model``."""
+    preprocessor, model.preprocessor = model.preprocessor, None
+    try:
+        model.export_to_transformers(folder)
+    except ValueError as error:
+        raise ValueError(
+            f"KerasHub {keras_hub.__version__} can't save a {type(model).__name__} for Transformers ({error}): "
+            "notebook 6a trains it with PyTorch"
+        ) from error
+    finally:
+        model.preprocessor = preprocessor
+
+
+def save_gpt2(model: keras_hub.models.CausalLM, folder: Path, tokenizer: PreTrainedTokenizerBase | None) -> None:
+    """Save weights and configuration of a GPT-2 of KerasHub; see ``export_model``."""
     backbone = model.backbone
     config = GPT2Config(
         vocab_size=backbone.vocabulary_size,
@@ -182,11 +211,7 @@ def export_model(
         eos_token_id=tokenizer.eos_token_id if tokenizer else None,
         architectures=["GPT2LMHeadModel"],
     )
-    with write_whole(folder) as unfinished:
-        tensors = {name: np.ascontiguousarray(array) for name, array in transformers_weights(model).items()}
-        save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
-        config.save_pretrained(unfinished)
-        GenerationConfig.from_model_config(config).save_pretrained(unfinished)
-        if tokenizer is not None:
-            tokenizer.save_pretrained(unfinished)
-    return Path(folder)
+    tensors = {name: np.ascontiguousarray(array) for name, array in transformers_weights(model).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config.save_pretrained(folder)
+    GenerationConfig.from_model_config(config).save_pretrained(folder)
