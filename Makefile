@@ -21,7 +21,7 @@ REAL_STAMP := $(VENV)/.real-model-$(shell echo "$(CLMKIT_REAL_MODEL) $(HF_HOME)"
 COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lint test test-quick test-long test-times floors newest test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock tiny-model clean
+.PHONY: help setup course lint test test-quick test-long test-times floors newest test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock sbom audit tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -162,6 +162,14 @@ define compile
     --no-header --no-annotate --no-emit-index-url | grep -Ev '^(cuda|nvidia|triton)' > $(1).new
 @mv $(1).new $(1)
 endef
+
+sbom: setup ## list the packages of both environments in CycloneDX: build/sbom-main.json, build/sbom-keras.json
+	@$(PY) -m pip install $(QUIETLY) uv
+	@$(PY) -m tools.supply sbom
+
+audit: setup ## ask the package index for known vulnerabilities of both environments' packages
+	@$(PY) -m pip install $(QUIETLY) uv
+	@$(PY) -m tools.supply audit
 
 tiny-model: setup ## train the bundled tiny GPT-2 again (an hour on two cores)
 	@$(PY) -m tools.tiny_gpt2 make --output build/tiny_gpt2
