@@ -35,7 +35,11 @@ LAB = "http://localhost:8888/lab/tree/"  # where `make lab` serves the notebooks
 # Pages of the project; what has no translation beside it (README.ar.md) is English in every language.
 ENGLISH_PAGES = {
     "README": "About the course",
+    "MACHINES": "Your machine, your texts, your model",
+    "UNATTENDED": "Training without a notebook",
+    "SHARING": "Sharing a model",
     "GUIDE": "The guide and this course",
+    "TROUBLESHOOTING": "When something does not work",
     "api/index": "API reference",
     "benchmarks/README": "Benchmarks",
     "benchmarks/hub_faults": "What a failing Hub costs",
@@ -91,7 +95,7 @@ def prepare_page(page: Path, language: str) -> str:
     """The Markdown of a page of the project as the site takes it.
 
     The links to its translations and the marks of direction are left out, of which the site has its own, and links to
-    notebooks and pages lead to those of the language, which lie beside the page under the names of the English ones.
+    notebooks and pages lead to those of the language, which lie beside the page under their English names.
 
     Args:
         page: The English file.
@@ -103,7 +107,7 @@ def prepare_page(page: Path, language: str) -> str:
     if language == SOURCE:
         return text
     text = translate.without_direction(text.strip()).replace(f"](notebooks/{language}/", "](notebooks/")
-    text = re.sub(rf"\]\(([\w/]+)\.{language}\.md", r"](\1.md", text)
+    text = re.sub(rf"\]\(([\w/-]+)\.{language}\.md", r"](\1.md", text)
     return lead_to_english(text, page.relative_to(ROOT).with_suffix("").as_posix(), language)
 
 

@@ -59,7 +59,7 @@ def test_memory_is_counted_to_the_byte() -> None:
     assert one["accumulated_mb"] + (fits - 1) * a_block <= memory.CARD_MB < one["accumulated_mb"] + fits * a_block
 
 
-@pytest.mark.parametrize("page", ["README.md", "notebooks/06a_train_pytorch.ipynb"])
+@pytest.mark.parametrize("page", ["MACHINES.md", "notebooks/06a_train_pytorch.ipynb"])
 def test_the_advice_on_memory_quotes_what_was_measured(page: str) -> None:
     found = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["medians"]
     small, middle, large = (found[f"{size} blocks, float32"] for size in memory.BATCH_SIZES)

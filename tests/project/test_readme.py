@@ -1,4 +1,4 @@
-"""What the README and the cards say can be done, and what they link to exists."""
+"""What the README, the pages beside it and the cards say can be done, and what they link to exists."""
 
 import ast
 import json
@@ -20,19 +20,16 @@ from datasets import Dataset
 from transformers import AutoTokenizer, default_data_collator
 
 from clmkit.kernels import KERAS_KERNEL, KERNEL_NAMES
+from clmkit.scale.command import parse_training
 from clmkit.tracks import BUNDLED, choose_track
+from tests.anchors import anchors
 from tests.kernels import keras_python
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+MACHINES = (ROOT / "MACHINES.md").read_text(encoding="utf-8")
+TROUBLESHOOTING = (ROOT / "TROUBLESHOOTING.md").read_text(encoding="utf-8")
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("clmkit/**/*.md")]
-
-
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ +(.+?) *$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -52,7 +49,7 @@ def test_links_and_anchors_lead_somewhere_and_pictures_have_a_text(page: Path) -
 
 def test_an_anchor_is_made_as_github_makes_it(tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text('# PyTorch or Keras?\n\n## Keras `fit`, twice: a "b"\n')
-    assert anchors(tmp_path / "page.md") == {"pytorch-or-keras", "keras-fit-twice-a-b"}
+    assert anchors(tmp_path / "page.md") == ["pytorch-or-keras", "keras-fit-twice-a-b"]
 
 
 def messages_of_clmkit() -> list[str]:
@@ -107,7 +104,7 @@ RAISED_BY = {
     "expected sequence of length 128 at dim 1 (got 94)": collate_blocks_of_two_lengths,
 }
 OUT_OF_MEMORY = "torch.OutOfMemoryError: CUDA out of memory"  # raised by a GPU only: its name must do
-TROUBLE = re.findall(r"^\| `([^`]+)` \|", README.split("## When something does not work")[1], flags=re.MULTILINE)
+TROUBLE = re.findall(r"^\| `([^`]+)` \|", TROUBLESHOOTING, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("message", TROUBLE)
@@ -122,21 +119,23 @@ def test_a_message_of_the_table_is_one_that_a_learner_can_get(message: str) -> N
 
 
 def test_the_table_leaves_no_message_unexplained() -> None:
-    assert len(TROUBLE) == len(set(TROUBLE)) >= 20
+    assert len(TROUBLE) == len(set(TROUBLE)) >= 35
     assert set(RAISED_BY) <= set(TROUBLE)
-    rows = README.split("| message |")[1].split("\n\n")[0].splitlines()[2:]
+    tables = [part.split("\n\n")[0].splitlines() for part in TROUBLESHOOTING.split("| message |")[1:]]
+    assert len(tables) == len(re.findall("^## ", TROUBLESHOOTING, flags=re.MULTILINE)), "one under each heading"
+    rows = [row for table in tables for row in table[2:]]
     assert len(rows) == len(TROUBLE)
     assert all(len(row.split(" | ")) == 3 and all(cell.strip("| ") for cell in row.split(" | ")) for row in rows)
 
 
-def after_mark(mark: str) -> str:
-    """The indented block after a mark in the README, as it is printed."""
-    block = README.split(f"<!-- {mark} -->\n")[1].split("\n\n")[0]
+def after_mark(mark: str, page: str) -> str:
+    """The indented block after a mark in a page, as it is printed."""
+    block = page.split(f"<!-- {mark} -->\n")[1].split("\n\n")[0]
     return "\n".join(line.removeprefix("    ") for line in block.splitlines())
 
 
 def test_what_make_course_is_said_to_print_is_what_the_stored_notebooks_show() -> None:
-    lines = after_mark("printed").splitlines()
+    lines = after_mark("printed", README).splitlines()
     assert len(lines) >= 5
     for name, line in (line.split(maxsplit=1) for line in lines):
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
@@ -150,18 +149,19 @@ def test_the_track_and_the_minutes_are_those_that_choose_track_says(
     for module, answer in {"has_gpu": False, "check_hub": None}.items():
         monkeypatch.setattr(f"clmkit.tracks.{module}", lambda answer=answer: answer)
     choose_track()
-    assert after_mark("said by choose_track") in capsys.readouterr().out
+    assert after_mark("said by choose_track", MACHINES) in capsys.readouterr().out
     choose_track("full")
     minutes = re.search(r"about \d+ minutes", capsys.readouterr().out)
     assert minutes is not None
     assert minutes[0] in " ".join(README.split())
 
 
-def test_every_make_target_named_in_the_readme_is_listed_by_make_help() -> None:
+def test_every_make_target_named_in_a_page_is_listed_by_make_help() -> None:
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^([a-z-]+) ", listed, flags=re.MULTILINE))
-    named = set(re.findall(r"make ([a-z-]+)(?=\s{2,}#|`| KERAS|\n)", README + CONTRIBUTING))
-    assert {"course", "test", "lab", "doctor", "help"} <= named
+    text = "".join(page.read_text(encoding="utf-8") for page in ROOT.glob("*.md"))
+    named = set(re.findall(r"make ([a-z-]+)(?=\s{2,}#|`| KERAS|\n)", text))
+    assert {"course", "test", "lab", "doctor", "help", "real-model", "gpu-report"} <= named
     assert named <= targets | {"help"}
 
 
@@ -197,9 +197,9 @@ def test_setup_runs_once_and_again_when_a_lock_changes(tmp_path: Path, changed: 
     assert ("pip install" in planned()) is (changed == "main.txt" or keras == "1")
 
 
-def test_the_container_is_set_up_by_a_command_of_the_readme() -> None:
+def test_the_container_is_set_up_by_a_command_of_the_page_on_machines() -> None:
     container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(encoding="utf-8"))
-    assert f"`{container['postCreateCommand']}`" in README
+    assert f"`{container['postCreateCommand']}`" in MACHINES
     settings = container["customizations"]["vscode"]["settings"]
     assert settings["python.defaultInterpreterPath"].endswith("/.venv/bin/python")  # where that command puts it
     assert re.fullmatch(r"python:3\.1[123]", container["image"])
@@ -226,10 +226,26 @@ def test_the_first_lines_hold_the_two_commands_and_a_picture() -> None:
     assert "](notebooks/.course/images/loss_curve.png)" in top
 
 
+def test_the_readme_is_read_in_two_minutes_and_leads_to_every_page() -> None:
+    prose = re.sub(r"^(    |\|).*$|!\[[^]]*\]|\]\([^)]*\)|<!--.*?-->", "", README, flags=re.MULTILINE)
+    assert len(prose.split()) <= 600
+    for page in ROOT.glob("*.md"):
+        assert page.name == "README.md" or page.suffixes[0] != ".md" or f"]({page.name})" in README
+
+
+WORDS_OF_PAGES = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+
+
+@pytest.mark.parametrize("words", sorted(set(re.findall(r"(?m)^    .*-m clmkit train (.*)$", WORDS_OF_PAGES))))
+def test_a_command_that_trains_is_understood(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    given = parse_training(shlex.split(words))
+    assert given.track or given.arguments
+
+
 @pytest.mark.long
 def test_plain_commands_for_machines_without_make_work() -> None:
-    block = README.split("<!-- plain commands -->")[1].split("\n\n")[0]
-    commands = [line.strip() for line in block.splitlines() if line.strip()]
+    commands = after_mark("plain commands", MACHINES).splitlines()
     # Installing what is there and collecting only: the rest of this very run is the last command.
     dry = {
         "-m venv": None,
@@ -253,7 +269,7 @@ def test_plain_commands_for_machines_without_make_work() -> None:
 
 
 def test_the_kernel_that_make_and_the_plain_commands_register_is_the_one_the_notebooks_name() -> None:
-    command = shlex.split(next(line for line in README.splitlines() if "-m ipykernel install" in line))
+    command = shlex.split(next(line for line in MACHINES.splitlines() if "-m ipykernel install" in line))
     makefile = shlex.split(
         (ROOT / "Makefile").read_text(encoding="utf-8").split("-m ipykernel install")[1].split(">")[0]
     )

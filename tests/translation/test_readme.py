@@ -1,4 +1,4 @@
-"""Every page in another language is whole: the commands, code spans, numbers and links of the English one."""
+"""The README and the pages beside it are whole in every language: commands, code spans, numbers and links."""
 
 import re
 from collections import Counter
@@ -7,31 +7,33 @@ from pathlib import Path
 import pytest
 from babel import Locale
 
+from tests.anchors import anchors
 from tests.translation.glossary import read_glossary, unbracketed, words_only, wrong_terms
 from tools.site import page_links, translation
 from tools.translate import INLINE_CODE, LINK, SOURCE, languages, without_direction
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "GUIDE.md"]
+# Every page of the project's first folder, but the one for those who change the course.
+PAGES = [page for page in sorted(ROOT.glob("*.md")) if page.suffixes == [".md"] and page.stem != "CONTRIBUTING"]
 INDENTED = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")
 each_language = pytest.mark.parametrize("language", languages())
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 
-def read(language: str, page: Path = README) -> str:
+def read(page: Path, language: str) -> str:
     return translation(page, language).read_text(encoding="utf-8")
 
 
-def sections(language: str, page: Path = README) -> list[str]:
+def sections(page: Path, language: str) -> list[str]:
     """The page without marks of direction, links to translations, and comments, cut at its headings."""
-    text = without_direction(read(language, page).strip()).replace(page_links(page, language), "")
+    text = without_direction(read(page, language).strip()).replace(page_links(page, language), "")
     return re.split(r"^(?=## )", re.sub(r"<!--.*?-->\n", "", text), flags=re.MULTILINE)
 
 
-def section_pairs(language: str, page: Path = README) -> list[tuple[str, str]]:
-    return list(zip(sections(SOURCE, page), sections(language, page), strict=True))
+def section_pairs(page: Path, language: str) -> list[tuple[str, str]]:
+    return list(zip(sections(page, SOURCE), sections(page, language), strict=True))
 
 
 def code_spans(text: str) -> Counter[str]:
@@ -43,73 +45,85 @@ def rows(text: str) -> list[int]:
     return [line.count(" | ") for line in text.splitlines() if line.startswith("|")]
 
 
-def in_language(target: str, language: str) -> str:
-    """Where a link of the English page leads in the translation: to what is translated, else to the same file."""
-    if translation(ROOT / target, language).exists():
-        return translation(Path(target), language).name
+def in_language(target: str, page: Path, language: str) -> str:
+    """Where a link of an English page leads in the translation: to the translated page or notebook, else to the same.
+
+    An anchor is that of the heading in the same place.
+    """
+    path, _, anchor = target.partition("#")
+    linked = ROOT / path if path else page
+    if linked in PAGES:
+        other = translation(linked, language)
+        mark = f"#{anchors(other)[anchors(linked).index(anchor)]}" if anchor else ""
+        return f"{other.name if path else ''}{mark}"
     return re.sub(r"(?<![\w-])notebooks/(?=\w+\.ipynb)", f"notebooks/{language}/", target)
 
 
-@each_language
+def test_the_pages_are_there() -> None:
+    assert {page.stem for page in PAGES} >= {"README", "MACHINES", "UNATTENDED", "SHARING", "GUIDE", "TROUBLESHOOTING"}
+
+
 @each_page
-def test_the_pages_link_to_each_other_below_their_titles(page: Path, language: str) -> None:
+@each_language
+def test_the_pages_link_to_each_other_below_their_titles(language: str, page: Path) -> None:
     for code in (SOURCE, language):
-        paragraphs = [part for part in read(code, page).split("\n\n") if not part.startswith("<div")]
+        paragraphs = [part for part in read(page, code).split("\n\n") if not part.startswith("<div")]
         assert paragraphs[0].startswith("# ")
         assert paragraphs[1] == page_links(page, code)
     assert f"]({translation(page, language).name})" in page_links(page, SOURCE)
     assert f"]({page.name})" in page_links(page, language)
 
 
-@each_language
 @each_page
-def test_commands_code_and_numbers_are_those_of_the_english_page(page: Path, language: str) -> None:
-    for english, other in section_pairs(language, page):
+@each_language
+def test_commands_code_and_numbers_are_those_of_the_english_page(language: str, page: Path) -> None:
+    for english, other in section_pairs(page, language):
         assert INDENTED.findall(other + "\n") == INDENTED.findall(english + "\n"), other
         assert code_spans(other) == code_spans(english), other
         numbers = [Counter(re.findall(r"\d+(?:[.,]\d+)*", words_only(text))) for text in (english, other)]
         assert numbers[1] == numbers[0], other
 
 
-@each_language
 @each_page
-def test_headings_tables_lists_and_pictures_are_as_many(page: Path, language: str) -> None:
-    for english, other in section_pairs(language, page):
+@each_language
+def test_headings_tables_lists_and_pictures_are_as_many(language: str, page: Path) -> None:
+    for english, other in section_pairs(page, language):
         for what in (r"^#+ ", r"^- ", r"^!\[", r"^\*\*"):
             found = [re.findall(what, text, flags=re.MULTILINE) for text in (english, other)]
             assert found[1] == found[0], other
         assert rows(other) == rows(english), other
-    comments = [re.findall("<!-- picture .*-->", read(code, page)) for code in (SOURCE, language)]
+    comments = [re.findall("<!-- picture .*-->", read(page, code)) for code in (SOURCE, language)]
     assert comments[1] == comments[0]
 
 
 @each_language
 def test_the_messages_of_the_table_stand_as_they_are_printed(language: str) -> None:
+    page = ROOT / "TROUBLESHOOTING.md"
     messages = [
-        re.findall(r"^\| (`[^`]+ [^`]+`) \|", "".join(sections(code)), re.MULTILINE) for code in (SOURCE, language)
+        re.findall(r"^\| (`[^`]+ [^`]+`) \|", "".join(sections(page, code)), re.MULTILINE)
+        for code in (SOURCE, language)
     ]
-    assert len(messages[0]) >= 20
+    assert len(messages[0]) >= 35
     assert messages[1] == messages[0]
 
 
-@each_language
 @each_page
-def test_links_lead_to_the_same_files_and_to_the_translated_ones(page: Path, language: str) -> None:
-    for english, other in section_pairs(language, page):
-        wanted = Counter(in_language(target, language) for target in LINK.findall(english) if target[0] != "#")
-        assert Counter(target for target in LINK.findall(other) if target[0] != "#") == wanted
-        assert sum(target[0] == "#" for target in LINK.findall(other)) == english.count("](#")
-    notebooks = [target for target in LINK.findall(read(language, page)) if target.endswith(".ipynb")]
+@each_language
+def test_links_lead_to_the_same_files_and_to_the_translated_pages_and_notebooks(language: str, page: Path) -> None:
+    for english, other in section_pairs(page, language):
+        wanted = Counter(in_language(target, page, language) for target in LINK.findall(english))
+        assert Counter(LINK.findall(other)) == wanted
+    notebooks = [target for target in LINK.findall(read(page, language)) if target.endswith(".ipynb")]
     assert len(notebooks) > 10 or page != README
     assert all(f"notebooks/{language}/" in target for target in notebooks)
 
 
-@each_language
 @each_page
-def test_prose_is_in_the_script_s_direction_and_code_is_not(page: Path, language: str) -> None:
+@each_language
+def test_prose_is_in_the_script_s_direction_and_code_is_not(language: str, page: Path) -> None:
     if Locale.parse(language).text_direction != "rtl":
         pytest.skip(f"{language} is written from left to right")
-    text = read(language, page)
+    text = read(page, language)
     assert text.startswith(f'<div dir="rtl" lang="{language}">\n\n')
     assert text.endswith("\n\n</div>\n")
     blocks = list(INDENTED.finditer(text))
@@ -124,10 +138,10 @@ def test_prose_is_in_the_script_s_direction_and_code_is_not(page: Path, language
     assert not re.findall("[\u0660-\u0669\u200e\u200f].*", text), "Western digits, no invisible marks"
 
 
-@each_language
 @each_page
-def test_page_keeps_to_the_glossary(page: Path, language: str) -> None:
+@each_language
+def test_page_keeps_to_the_glossary(language: str, page: Path) -> None:
     terms = read_glossary(language)
-    prose = [(INDENTED.sub("", english), INDENTED.sub("", other)) for english, other in section_pairs(language, page)]
+    prose = [(INDENTED.sub("", english), INDENTED.sub("", other)) for english, other in section_pairs(page, language)]
     assert not wrong_terms(terms, prose)
     assert not unbracketed(terms, [(PICTURE.sub("", english), PICTURE.sub("", other)) for english, other in prose])
