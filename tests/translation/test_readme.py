@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from babel import Locale
 
-from tests.translation.glossary import read_glossary, unbracketed, words_only, wrong_terms
+from tests.translation.glossary import unbracketed, words_only, wrong_terms
+from tools.glossary import read_glossary
 from tools.site import page_links, translation
 from tools.translate import INLINE_CODE, LINK, SOURCE, languages, without_direction
 
