@@ -22,6 +22,7 @@ from babel.messages.pofile import read_po
 
 from tools import translate
 from tools.site_api import api_page, heading, summary
+from tools.site_glossary import link_terms
 from tools.translate import SOURCE, own_name
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +36,7 @@ LAB = "http://localhost:8888/lab/tree/"  # where `make lab` serves the notebooks
 # Pages of the project; what has no translation beside it (README.ar.md) is English in every language.
 ENGLISH_PAGES = {
     "README": "About the course",
+    "GLOSSARY": "Glossary",
     "api/index": "API reference",
     "benchmarks/README": "Benchmarks",
     "benchmarks/hub_faults": "What a failing Hub costs",
@@ -118,7 +120,8 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
 
     Args:
         notebook: It is changed: the badge and the links to twins are left out, which the site has its own of, and so
-            are the marks of direction, which come from the style sheet. Pictures keep their texts.
+            are the marks of direction, which come from the style sheet. The first use of a term leads to the glossary.
+            Pictures keep their texts.
         name: Its file's name, without the suffix.
         language: The language of its prose.
 
@@ -136,6 +139,9 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
         elif cell.cell_type == "code":
             for text in filter(None, map(picture_text, cell.outputs)):
                 cell.metadata["mystnb"] = {"image": {"alt": text}}
+    prosaic = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    for cell, prose in zip(prosaic, link_terms([cell.source for cell in prosaic], name, language), strict=True):
+        cell.source = prose
 
 
 def split_pictures(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
