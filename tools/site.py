@@ -22,6 +22,7 @@ from babel.messages.pofile import read_po
 
 from tools import translate
 from tools.site_api import api_page, heading, summary
+from tools.site_glossary import link_terms
 from tools.translate import SOURCE, own_name
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,7 @@ ENGLISH_PAGES = {
     "SHARING": "Sharing a model",
     "GUIDE": "The guide and this course",
     "TROUBLESHOOTING": "When something does not work",
+    "GLOSSARY": "Glossary",
     "api/index": "API reference",
     "benchmarks/README": "Benchmarks",
     "benchmarks/hub_faults": "What a failing Hub costs",
@@ -124,7 +126,8 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
 
     Args:
         notebook: It is changed: the badge and the links to twins are left out, which the site has its own of, and so
-            are the marks of direction, which come from the style sheet. Pictures keep their texts.
+            are the marks of direction, which come from the style sheet. The first use of a term leads to the glossary.
+            Pictures keep their texts.
         name: Its file's name, without the suffix.
         language: The language of its prose.
 
@@ -142,6 +145,9 @@ def prepare_notebook(notebook: nbformat.NotebookNode, name: str, language: str =
         elif cell.cell_type == "code":
             for text in filter(None, map(picture_text, cell.outputs)):
                 cell.metadata["mystnb"] = {"image": {"alt": text}}
+    prosaic = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    for cell, prose in zip(prosaic, link_terms([cell.source for cell in prosaic], name, language), strict=True):
+        cell.source = prose
 
 
 def split_pictures(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

@@ -171,6 +171,21 @@ def test_the_reference_has_every_public_function_with_its_arguments_and_errors(s
     assert "ValueError" in chunk
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_notebook_leads_once_to_each_entry_of_the_glossary(site: Path, language: str) -> None:
+    entries = {heading.parent["id"] for heading in parsed(site / language / "GLOSSARY.html").select("section h3")}
+    used = set()
+    for path in build.notebooks(language):
+        page = parsed(site / language / "notebooks" / f"{path.stem}.html")
+        links = [unquote(a["href"]) for a in page.select("article a") if "/GLOSSARY.html#" in a["href"]]
+        assert len(links) == len(set(links)) >= 4, path.name
+        used |= {link.partition("#")[2] for link in links}
+        assert not page.select("article :is(pre, code, h1, h2, h3, h4, a a) a[href*=GLOSSARY]")
+        assert not re.search(r"\*\*|\]\(", "".join(p.get_text() for p in page.select("article p"))), path.name
+    assert used <= entries
+    assert len(used) >= 90
+
+
 def test_each_of_two_pictures_in_a_cell_keeps_its_text() -> None:
     pictures = [
         nbformat.v4.new_output("display_data", {"image/png": ""}, metadata={"image/png": {"alt": text}})

@@ -13,7 +13,8 @@ from babel import Locale
 from babel.messages import Catalog
 from babel.messages.mofile import read_mo
 
-from tests.translation.glossary import read_glossary, unbracketed, words_only, wrong_terms
+from tests.translation.glossary import unbracketed, words_only, wrong_terms
+from tools.glossary import read_glossary
 from tools.translate import (
     FENCED,
     INLINE_CODE,
