@@ -284,6 +284,19 @@ def translate_notebook(notebook: nbformat.NotebookNode, name: str, catalog: Cata
             cell.source = right_to_left(cell.source, language)
 
 
+def keep_outputs(notebook: nbformat.NotebookNode, before: nbformat.NotebookNode) -> None:
+    """Keep what a translated notebook's cells gave when it was executed in its own language.
+
+    Args:
+        notebook: As written from the English one; a cell whose code is what it was gets its own outputs back.
+        before: The translated notebook as it is stored.
+    """
+    stored = {cell.id: cell for cell in before.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and cell.id in stored and stored[cell.id].source == cell.source:
+            cell.outputs = stored[cell.id].outputs
+
+
 def write_if_changed(path: Path, content: bytes) -> bool:
     """Write a file whole or not at all; say whether it was another before."""
     if path.exists() and path.read_bytes() == content:
@@ -327,8 +340,11 @@ def translate(notebooks: Path = NOTEBOOKS, package: Path = PACKAGE) -> list[Path
             update_catalog(catalog, prose)
             twin = copy.deepcopy(english)
             translate_notebook(twin, path.stem, catalog, language_links(path.stem, language, found))
+            target = notebooks / language / path.name
+            if target.exists():
+                keep_outputs(twin, nbformat.read(target, as_version=4))
             written[po] = po_bytes(catalog)
-            written[notebooks / language / path.name] = notebook_bytes(twin)
+            written[target] = notebook_bytes(twin)
     for language in found:
         written |= translate_package(language, package)
     return [path for path, content in written.items() if write_if_changed(path, content)]

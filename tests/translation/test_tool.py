@@ -104,6 +104,18 @@ def test_a_translation_is_written_with_its_code_and_outputs(course: Path) -> Non
     assert run(course) == []
 
 
+def test_a_translation_keeps_the_outputs_of_its_own_run_until_the_code_changes(course: Path) -> None:
+    twin = course / "ar" / "1_first.ipynb"
+    notebook = nbformat.read(twin, as_version=4)
+    notebook.cells[1].outputs = own = [nbformat.v4.new_output("stream", text="واحد: 1\n")]
+    nbformat.write(notebook, twin)
+    run(course)
+    assert nbformat.read(twin, as_version=4).cells[1].outputs == own
+    change(course, 1, "print(2)")
+    run(course)
+    assert nbformat.read(twin, as_version=4).cells[1].outputs != own
+
+
 def test_changed_prose_makes_its_translation_fuzzy_and_unused(course: Path) -> None:
     set_translation(course, "cell2", "الربع 25 % من `it`.")
     change(course, 2, "Something else altogether.")
