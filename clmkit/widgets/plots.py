@@ -214,6 +214,10 @@ def plot_loss_curves(curves: Mapping[str, Sequence[tuple[int, float]]]) -> None:
     show(figure, f"Line chart of the loss by step, {len(curves)} curves: " + "; ".join(ends) + ".")
 
 
+def _multiple(share: float) -> str:
+    return f"{share:.1g}" if share < 0.1 else f"{share:,.{int(share < 10)}f}"
+
+
 def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
     """Draw how much of a limit each task takes at each size, on a logarithmic axis with a line where it is reached.
 
@@ -229,14 +233,17 @@ def plot_loads(loads: Mapping[str, Mapping[str, float]], *, limit: str) -> None:
         places = [task + (number + 0.5) * 0.8 / len(loads) for task in range(len(tasks))]
         lengths = [shares[task] - 1 for task in tasks]  # from the line at 1, to the left or to the right
         height = 0.8 / len(loads)
-        axes.barh(places, lengths, height, left=1, label=size, color=colour, hatch=hatch, edgecolor="black", lw=0.5)
+        look: dict[str, Any] = {"label": size, "color": colour, "hatch": hatch, "edgecolor": "black", "lw": 0.5}
+        bars = axes.barh(places, lengths, height, left=1, **look)
+        axes.bar_label(bars, [_multiple(shares[task]) for task in tasks], padding=3, fontsize=8)
     axes.axvline(1, color="black", linewidth=1.5)
     axes.set_xscale("log")
     shown = [share for shares in loads.values() for share in shares.values()]
-    axes.set_xlim(min(*shown, 1) / 2, 2 * max(*shown, 1))
+    axes.set_xlim(min(*shown, 1) / 12, 12 * max(*shown, 1))  # with room for the numbers
+    axes.xaxis.set_major_formatter(lambda multiple, _: f"{multiple:,.9g}")
     axes.set_yticks([task + 0.4 for task in range(len(tasks))], tasks)
     title = "What breaks first: bars to the right of the line"
-    axes.set(title=title, xlabel=f"need, as a multiple of {limit}", ylabel="task", ylim=(len(tasks), -0.2))
+    axes.set(title=title, xlabel=f"need, as a multiple of {limit}", ylabel="need", ylim=(len(tasks), -0.2))
     axes.legend(loc="lower right")
     breaking = {size: [task for task, share in shares.items() if share > 1] for size, shares in loads.items()}
     parts = [f"at {size} beyond the limit: {', '.join(names) or 'nothing'}" for size, names in breaking.items()]

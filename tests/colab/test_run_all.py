@@ -31,7 +31,7 @@ EXPLAINED = {
     "07b_infer_keras": r"WARNING: All log messages before absl.*\nI0000 .*Compiled cluster using XLA",
 }
 ONE_PROCESS = "1 process: notebook_launcher starts no more in Colab without GPUs"
-UNTRAINED = {"02_load_eli5", "03_flatten", "04_tokenize", "05_chunk"}
+UNTRAINED = {"02_load_eli5", "03_flatten", "04_tokenize", "05_chunk", "08b_arithmetic"}
 TRAINED = ("06a_train_pytorch", "06b_train_keras", "06c_train_keras_hub")
 # What trains, or has to find a trained model, needs a fifth of the sample to show that it runs; all of it for a figure.
 FEW = {**dict.fromkeys((*TRAINED, "07a_infer_pytorch", "07b_infer_keras"), 100), "09_todays_models": 40}
@@ -84,7 +84,7 @@ def colab(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Col
 def test_every_cell_runs_and_complains_of_nothing(colab: Colab, name: str) -> None:
     notebook = colab.run(name, FEW.get(name)).notebook
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert "Track quick: " in printed(notebook)
+    assert "Track quick: " in printed(notebook) or name == "08b_arithmetic"  # which has no track
     complaints = [output.text for output in outputs if output.get("name") == "stderr"]
     assert [text for text in complaints if not re.match(EXPLAINED.get(name, "nothing"), text)] == []
     assert not complaints or "in red" in " ".join(cell.source for cell in notebook.cells)
@@ -111,7 +111,7 @@ def test_it_trains_as_well_as_the_committed_notebook(colab: Colab, name: str) ->
 def test_it_finds_something_to_show(colab: Colab, name: str) -> None:
     notebook = colab.run(name, FEW.get(name)).notebook
     assert len(result(notebook)) > 20
-    assert ONE_PROCESS in printed(notebook) or name != "08_scale_out"
+    assert ONE_PROCESS in printed(notebook) or name != "08a_scale_out"
 
 
 def result(notebook: nbformat.NotebookNode) -> str:

@@ -1,4 +1,4 @@
-"""What notebook 8 says was measured is what the benchmarks measured."""
+"""What notebook 8b says was measured is what the benchmarks measured."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def read_results(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def constants() -> dict[str, float]:
     """The names that the notebook's cell of measured figures defines."""
-    notebook = nbformat.read(ROOT / "notebooks" / "08_scale_out.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "notebooks" / "08b_arithmetic.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if cell.source.startswith("from clmkit.costs import CPU_TOKENS")]
     names: dict[str, float] = {}
     exec(cell.source, names)

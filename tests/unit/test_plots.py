@@ -9,6 +9,7 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from clmkit.widgets import plots
 from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture
 
 # Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
@@ -50,3 +51,13 @@ def test_a_picture_is_a_png_with_a_text_in_any_ipython() -> None:
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert data["text/plain"] == "A small picture."
     assert metadata == {"image/png": {"alt": "A small picture.", "width": 192}}
+
+
+def test_every_bar_of_the_loads_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[Figure, str]] = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: shown.append((figure, alt)))
+    loads = {"small": {"disk": 0.0006, "time": 7.04}, "large": {"disk": 1448.5, "time": 1.0}}
+    plots.plot_loads(loads, limit="the limit")
+    ((figure, alt),) = shown
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.0006", "7.0", "1,448", "1.0"]
+    assert alt.endswith("at small beyond the limit: time; at large beyond the limit: disk.")
