@@ -148,13 +148,9 @@ def choose_track(
         FileNotFoundError: If ``data`` is not there.
         ConnectionError: If ``full`` was asked for, the Hub is silent, and no earlier run has downloaded what it takes.
     """
-    for label, value in {"rows": rows, "epochs": epochs, "block_size": block_size}.items():
-        if value is not None:
-            check_whole_number(label, value)
+    _check_numbers(rows=rows, epochs=epochs, block_size=block_size)
     own_data = _own_data(data, encoding)
     model = None if model is None else os.fspath(model)
-    if language and own_data is not None:
-        raise ValueError(f"language={language!r} is for the course's own data, and data names others: leave it out")
     base, reason = _decide(name, own_data is not None, model, chat, language)
     model = CHAT_MODELS[base.name] if chat else model
     track = replace(
@@ -176,6 +172,12 @@ def choose_track(
     return track
 
 
+def _check_numbers(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None:
+            check_whole_number(name, value)
+
+
 def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] | None:
     """``data`` as a track has it; all files that it names are there."""
     own, files = None, []
@@ -194,6 +196,8 @@ def _decide(
     """The track to begin with, and the sentences that say why it was chosen."""
     if chat and model:
         raise ValueError("chat=True takes the track's own chat model, and model names another: give one of the two")
+    if own_data and language:
+        raise ValueError(f"language={language!r} is for the course's own data, and data names others: leave it out")
     asked = _("It was asked for.")
     if own_data and model and name in (None, "quick", "full"):
         return OWN, []
