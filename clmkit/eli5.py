@@ -13,7 +13,8 @@ from clmkit.files import load_files, open_hub_data
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.hub.download import download, download_gzip
 from clmkit.messages import _, ngettext
-from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track, find_files
+from clmkit.paths import find_files
+from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
 AUTHORS_FILE = "https://jingshensn2.github.io/eli5c/datasets/eli5-category-train.json.gz"

@@ -21,9 +21,9 @@ from huggingface_hub import HfApi
 from clmkit.hub.client import hub_step
 from clmkit.json_rows import read_json
 from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
+from clmkit.paths import check_data_file
 from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
-from clmkit.tracks import check_data_file
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 HEADER = 2**16  # bytes in which the first line of a CSV file ends

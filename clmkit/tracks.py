@@ -1,22 +1,22 @@
 """Choose what a notebook runs on: the bundled sample and tiny model, or the guide's own data and model."""
 
-import glob
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clmkit import costs
-from clmkit.costs import HUB_ID, describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
+from clmkit.costs import describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
 from clmkit.hub.real_model import REAL_MODEL
 from clmkit.kernels import has_gpu
 from clmkit.messages import _, break_lines, join_sentences, ngettext
+from clmkit.paths import find_files
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
+ARABIC_SAMPLE = BUNDLED / "eli5_sample_ar.jsonl"
 TINY_MODEL = BUNDLED / "tiny_gpt2"
 HUB_DATA = "dany0407/eli5_category"
 HUB_MODEL = "distilbert/distilgpt2"
@@ -25,7 +25,6 @@ DATA_REVISIONS = ("main", "refs/convert/parquet")
 DATA_FILES = "*train*.parquet"
 MODEL_NAME = "my_awesome_eli5_clm-model"  # the guide's name for what it trains
 Data = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ QUICK = Track(
     prompt="The sky is blue because",
     output_dir=f"quick/{MODEL_NAME}",
 )
+ARABIC = replace(QUICK, data=str(ARABIC_SAMPLE), prompt="السماء زرقاء لأن")
 FULL = Track(
     name="full",
     data=HUB_DATA,
@@ -100,41 +100,13 @@ def check_whole_number(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number of 1 or more, not {value!r}")
 
 
-def check_data_file(path: str | os.PathLike[str]) -> Path:
-    """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
-    path = Path(path)
-    if path.is_dir():
-        raise FileNotFoundError(f"{str(path)!r} is a folder here: name a data file in it, or a pattern of such")
-    if not path.is_file():
-        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
-    return path
-
-
-def find_files(data: str | Sequence[str]) -> list[str]:
-    """The local files that a track's data stand for, a pattern's sorted by name; none if it is one id of the Hub.
-
-    Raises:
-        FileNotFoundError: If a path or a pattern stands for no file.
-    """
-    words = [data] if isinstance(data, str) else data
-    one = words[0] if len(words) == 1 else ""
-    if HUB_ID.fullmatch(one) and not FILE_SUFFIX.search(one) and not Path(one).exists():  # nothing here can be meant
-        return []
-    files: list[str] = []
-    for word in words:
-        # Brackets may be part of a name.
-        found = [] if Path(word).is_file() else glob.glob(word) or glob.glob(word.replace("[", "[[]"))
-        matches = sorted(filter(os.path.isfile, found))
-        files += matches or [str(check_data_file(word))]
-    return files
-
-
 def choose_track(
     name: str | None = None,
     *,
     data: Data | None = None,
     model: str | os.PathLike[str] | None = None,
     chat: bool = False,
+    language: str | None = None,
     rows: int | None = None,
     epochs: int | None = None,
     text_column: str | None = None,
@@ -155,6 +127,7 @@ def choose_track(
         model: What to start from in place of the track's own model: a folder, or the id on the Hub, of any causal
             language model. It takes the guide's 3 epochs, and the ``learning_rate`` for its size.
         chat: Whether to start from a small model that was trained to answer, in place of the track's own model.
+        language: That of the track's own data: ``"en"``, or ``"ar"`` for the small Arabic sample of the quick track.
         rows: How many rows to load at most. The full track loads 5,000 by default, as the guide does.
         epochs: How often training goes through the data; by default 3, as in the guide, and 2 on the quick track.
         text_column: The column with the text; by default ``answers.text`` or ``text``.
@@ -170,16 +143,15 @@ def choose_track(
 
     Raises:
         ValueError: If the name is neither ``quick`` nor ``full``, a number of rows, epochs or tokens is no whole number
-            of 1 or more, or ``encoding`` is given for data that are no local files.
+            of 1 or more, ``encoding`` is given for data that are no local files, or the course has no data in the
+            ``language`` for this track.
         FileNotFoundError: If ``data`` is not there.
         ConnectionError: If ``full`` was asked for, the Hub is silent, and no earlier run has downloaded what it takes.
     """
-    for label, value in {"rows": rows, "epochs": epochs, "block_size": block_size}.items():
-        if value is not None:
-            check_whole_number(label, value)
+    _check_numbers(rows=rows, epochs=epochs, block_size=block_size)
     own_data = _own_data(data, encoding)
     model = None if model is None else os.fspath(model)
-    base, reason = _decide(name, own_data is not None, model, chat)
+    base, reason = _decide(name, own_data is not None, model, chat, language)
     model = CHAT_MODELS[base.name] if chat else model
     track = replace(
         base,
@@ -200,6 +172,12 @@ def choose_track(
     return track
 
 
+def _check_numbers(**numbers: int | None) -> None:
+    for name, value in numbers.items():
+        if value is not None:
+            check_whole_number(name, value)
+
+
 def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] | None:
     """``data`` as a track has it; all files that it names are there."""
     own, files = None, []
@@ -212,10 +190,14 @@ def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] 
     return own
 
 
-def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> tuple[Track, list[str]]:
+def _decide(
+    name: str | None, own_data: bool, model: str | None, chat: bool, language: str | None
+) -> tuple[Track, list[str]]:
     """The track to begin with, and the sentences that say why it was chosen."""
     if chat and model:
         raise ValueError("chat=True takes the track's own chat model, and model names another: give one of the two")
+    if own_data and language:
+        raise ValueError(f"language={language!r} is for the course's own data, and data names others: leave it out")
     asked = _("It was asked for.")
     if own_data and model and name in (None, "quick", "full"):
         return OWN, []
@@ -223,6 +205,10 @@ def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> 
         name, asked = os.environ["CLMKIT_TRACK"], _("CLMKIT_TRACK says so.")
     if name not in (None, "quick", "full"):
         raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
+    if language == "ar":
+        return _arabic(name), [asked if name else _("The Arabic sample belongs to the quick track.")]
+    if language not in (None, "en"):
+        raise ValueError(f"unknown language {language!r}: choose 'en' or 'ar', or data of your own by data=")
     if name == "quick":
         return QUICK, [asked]
     if name == "full":
@@ -243,6 +229,16 @@ def _decide(name: str | None, own_data: bool, model: str | None, chat: bool) -> 
     return FULL, [_("There is a GPU and the Hub answers.")]
 
 
+def _arabic(name: str | None) -> Track:
+    """The quick track on the Arabic sample; no other has data in Arabic."""
+    if name == "full":
+        raise ValueError(
+            "the full track has no Arabic data: take the bundled sample by choose_track('quick', language='ar'), or "
+            "Arabic texts of your own by choose_track('full', data=...)"
+        )
+    return ARABIC
+
+
 def _is_downloaded(own_data: bool, model: str | None) -> bool:
     """Whether an earlier run left all that the full track takes in the Hub's cache, or it is on this machine."""
     data = own_data or any(
@@ -258,6 +254,8 @@ def _name_work(track: Track) -> str:
     """The sentence that names model and data."""
     if (track.model, track.data) == (QUICK.model, QUICK.data):
         return _("Track quick: the bundled tiny GPT-2 on the bundled ELI5 sample.")
+    if (track.model, track.data) == (ARABIC.model, ARABIC.data):
+        return _("Track quick: the bundled tiny GPT-2 on the bundled Arabic sample.")
     data = track.data if isinstance(track.data, str) else ", ".join(track.data)
     values = {"name": track.name, "model": _short_name(track.model), "data": _short_name(data)}
     if track.rows is None:
@@ -272,7 +270,7 @@ def _name_work(track: Track) -> str:
 
 def _short_name(path: str) -> str:
     """The name of what is bundled, whose path says nothing to a learner; any other path or id as it is."""
-    return Path(path).name if path in (QUICK.model, QUICK.data) else path
+    return Path(path).name if path in (QUICK.model, QUICK.data, ARABIC.data) else path
 
 
 def _explain(track: Track, chat: bool, reason: list[str]) -> list[str]:
@@ -287,7 +285,7 @@ def _explain(track: Track, chat: bool, reason: list[str]) -> list[str]:
 
 def _duration(track: Track) -> str:
     """How long training takes, as far as it can be told before the data are read."""
-    if track.data == QUICK.data and track.model == QUICK.model:
+    if track.data in (QUICK.data, ARABIC.data) and track.model == QUICK.model:
         return _("No notebook takes more than four minutes on a laptop.")
     parameters = model_facts(track.model).parameters
     if parameters is None:

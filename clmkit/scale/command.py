@@ -101,7 +101,7 @@ def parse_training(arguments: Sequence[str]) -> TrainingWords:
     given = {name: value for name, value in vars(parser.parse_args(words, unset)).items() if value is not NOT_GIVEN}
     if "track" in given:
         given["name"] = given.pop("track")
-    fields = {field.name for field in dataclasses.fields(Track)} - FIRST_OF_TRAINER.keys()
+    fields = {"language", *(field.name for field in dataclasses.fields(Track))} - FIRST_OF_TRAINER.keys()
     track = {name: given.pop(name) for name in fields & given.keys()}
     stream = {name: given.pop(name) for name in OF_STREAM if name in given}
     return TrainingWords(track, Stream(**stream) if given.pop("streaming", False) else None, given)
@@ -149,6 +149,7 @@ def _first_options() -> argparse.ArgumentParser:
 
 def _add_options_of_data(parser: argparse.ArgumentParser) -> None:
     add = partial(_add, parser.add_argument_group("more about the data"))
+    add("language", "of the track's own data; ar is the small Arabic sample of the quick track", choices=["en", "ar"])
     add("append_eos", "end every text with the end-of-text token, so that a model can learn to stop", **SWITCH)
     add("text_column", "the column with the text; by default answers.text or text")
     add("encoding", "of local JSON and CSV files, as Python names it; by default UTF-8, or UTF-16 where a mark says so")

@@ -13,11 +13,12 @@ from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, prepare_blocks
 from clmkit.files import check_encoding, describe_files, find_builder, open_hub_data
+from clmkit.paths import find_files
 from clmkit.saving import write_whole
 from clmkit.scale.streams import BlockStream, Stream, hold_out
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
-from clmkit.tracks import Track, find_files
+from clmkit.tracks import Track
 from clmkit.training.model_card import describe_blocks
 
 HELD_OUT = "held_out.parquet"  # the blocks that a streamed run is tested on

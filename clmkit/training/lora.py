@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from clmkit.costs import model_facts
 from clmkit.saving import write_whole
-from clmkit.tracks import HUB_DATA, SAMPLE, Track
+from clmkit.tracks import ARABIC_SAMPLE, HUB_DATA, SAMPLE, Track
 from clmkit.training.model_card import base_model
 
 CARD = """\
@@ -83,7 +83,8 @@ def save_adapter(model: PeftModel, track: Track, folder: str | Path, *, before: 
         license=model_facts(track.model).licence,
         datasets=[HUB_DATA] if track.data == HUB_DATA else None,
     )
-    answers = "answers of ELI5" if track.data in (HUB_DATA, str(SAMPLE)) else "its owner's questions and answers"
+    known = {HUB_DATA: "ELI5", str(SAMPLE): "ELI5", str(ARABIC_SAMPLE): "the course's Arabic sample"}
+    answers = f"answers of {known[str(track.data)]}" if track.data in known else "its owner's questions and answers"
     name, base = folder.absolute().name, base_model(track)
     text = CARD.format(name=name, base=base, data=answers, before=before, after=after)
     with write_whole(folder) as unfinished:

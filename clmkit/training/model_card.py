@@ -13,7 +13,7 @@ from clmkit.evaluation import LossHistory, Score
 from clmkit.hub.download import cached_folder
 from clmkit.saving import write_whole
 from clmkit.texts import SPLIT_SEED
-from clmkit.tracks import HUB_DATA, SAMPLE, TINY_MODEL, Track
+from clmkit.tracks import ARABIC_SAMPLE, HUB_DATA, SAMPLE, TINY_MODEL, Track
 from clmkit.training.tuned_models import Framework, note_tuning
 from clmkit.widgets.plots import save_losses
 
@@ -117,6 +117,8 @@ def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
     known: dict[str, Any] = {"library_name": "transformers", "pipeline_tag": "text-generation"}
     if track.data in (HUB_DATA, str(SAMPLE)):  # of a learner's own data, neither is known
         known |= {"language": "en", "license": "apache-2.0"}
+    if track.data == str(ARABIC_SAMPLE):
+        known |= {"language": ["en", "ar"], "license": "apache-2.0"}
     if not Path(track.model).is_dir():
         known["base_model"] = track.model
     if track.data == HUB_DATA:

@@ -15,8 +15,9 @@ from clmkit.hub.login import user_name
 from clmkit.hub.weights import weight_files
 from clmkit.kernels import gpu_precision
 from clmkit.messages import _
+from clmkit.paths import find_files
 from clmkit.saving import write_whole
-from clmkit.tracks import Track, find_files
+from clmkit.tracks import Track
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {

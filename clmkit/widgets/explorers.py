@@ -112,12 +112,8 @@ def _direction(text: str) -> str:
     return "rtl" if next(filter(STRONG.__contains__, map(bidirectional, text)), "L") != "L" else "ltr"
 
 
-def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
-    """Display the tokens of a text side by side, each with its id and its number of bytes; special ones are dashed.
-
-    Raises:
-        ValueError: As ``split_tokens``.
-    """
+def _describe_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[str, str]:
+    """The tokens of a text, each with its id and its number of bytes, and a summary: as HTML and as text."""
     tokens = split_tokens(tokenizer, text)
     size = sum(len(token.bytes) for token in tokens)
     summary = ngettext(
@@ -129,19 +125,52 @@ def show_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
     )
     cards = "".join(_token_html(number, token) for number, token in enumerate(tokens))
     plain = " ".join(f"{token.text!r}:{token.id}{'*' * token.special}" for token in tokens)
-    both = {"text/html": f'<div dir="{_direction(text)}">{cards}</div><div{html_direction()}>{summary}</div>'}
-    both["text/plain"] = f"{plain}\n{summary}"
-    display(both, raw=True)
+    page = f'<div dir="{_direction(text)}">{cards}</div><div{html_direction()}>{summary}</div>'
+    return page, f"{plain}\n{summary}"
 
 
-def inspect_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> None:
+def _with_title(tokenizer: "PreTrainedTokenizerBase", page: str, plain: str) -> tuple[str, str]:
+    """What ``_describe_tokens`` says as one of two columns, below the size of the vocabulary."""
+    title = _("Vocabulary: {size:,}", size=len(tokenizer))
+    return f'<div style="flex:1 1 20em"><div{html_direction()}><b>{title}</b></div>{page}</div>', f"{title}\n{plain}"
+
+
+def show_tokens(
+    tokenizer: "PreTrainedTokenizerBase", text: str, beside: "PreTrainedTokenizerBase | None" = None
+) -> None:
+    """Display the tokens of a text in a row, each with its id and its number of bytes; special ones are dashed.
+
+    Args:
+        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
+        text: Any text.
+        beside: A second one, whose tokens are displayed beside those of the first.
+
+    Raises:
+        ValueError: As ``split_tokens``.
+    """
+    page, plain = _describe_tokens(tokenizer, text)
+    if beside is not None:
+        (page, plain), other = _with_title(tokenizer, page, plain), _with_title(beside, *_describe_tokens(beside, text))
+        page = f'<div{html_direction()} style="display:flex;flex-wrap:wrap;gap:1em">{page}{other[0]}</div>'
+        plain = f"{plain}\n{other[1]}"
+    display({"text/html": page, "text/plain": plain}, raw=True)
+
+
+def inspect_tokens(
+    tokenizer: "PreTrainedTokenizerBase", text: str, beside: "PreTrainedTokenizerBase | None" = None
+) -> None:
     """Type a text and see its tokens, to begin with those of ``text`` (the guide's step "Preprocess", closely).
+
+    Args:
+        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
+        text: What to begin with.
+        beside: A second one, to see both side by side.
 
     Raises:
         ValueError: As ``split_tokens``.
     """
     box = Textarea(text, description=_("Text"), continuous_update=True, layout=Layout(width="95%", height="4em"))
-    explore(lambda text: show_tokens(tokenizer, text), {"text": box})
+    explore(lambda text: show_tokens(tokenizer, text, beside), {"text": box})
 
 
 def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> None:

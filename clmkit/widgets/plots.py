@@ -56,6 +56,7 @@ def plot_lengths(lengths: Sequence[int], block_size: int) -> None:
     axes.axvline(block_size, color=ORANGE, linewidth=2)
     axes.annotate(f" block_size = {block_size}", (block_size, axes.get_ylim()[1] * 0.9), color="black")
     axes.set(title="Documents differ in length, blocks do not", xlabel="tokens in a document", ylabel="documents")
+    axes.set_xlim(left=0)
     alt = (
         f"Histogram of document lengths: {len(lengths):,} documents of {min(lengths)} to {max(lengths):,} tokens; "
         f"a line marks the block size of {block_size}."

@@ -11,6 +11,8 @@ def test_the_wheel_holds_the_sample_the_model_and_the_licence(wheel: Path) -> No
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in ("eli5_sample.jsonl", "README.md", "tiny_gpt2/model.safetensors", "tiny_gpt2/merges.txt"):
         assert f"clmkit/bundled/{wanted}" in names
+    for wanted in ("eli5_sample_ar.jsonl", "arabic_prose.txt"):
+        assert f"clmkit/bundled/{wanted}" in names
     assert "clmkit/locale/ar/LC_MESSAGES/clmkit.mo" in names
     assert any(name.endswith("LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests", "notebooks"))]

@@ -59,6 +59,7 @@ def test_options_come_from_a_file_and_words_win_over_it(tmp_path: Path) -> None:
 
 def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
     assert parse_training([]) == ({}, None, {})
+    assert parse_training(["--language", "ar"]) == ({"language": "ar"}, None, {})
     assert parse_training(["--track", "quick", "--use_cache", "false", "--block-size", "7"]) == (
         {"name": "quick", "block_size": 7},
         None,

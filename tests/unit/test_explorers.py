@@ -61,10 +61,15 @@ def test_tokens_run_as_the_text_does(
     assert shown[0]["text/html"].startswith(f'<div dir="{direction}">')
 
 
-def test_a_tokenizer_that_is_not_made_of_bytes_is_refused() -> None:
+@pytest.fixture
+def words() -> PreTrainedTokenizerBase:
+    """A tokenizer whose tokens are words."""
     backend = Tokenizer(models.WordLevel({"[UNK]": 0, "سماء": 1}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    words = PreTrainedTokenizerFast(tokenizer_object=backend)
+    return PreTrainedTokenizerFast(tokenizer_object=backend)
+
+
+def test_a_tokenizer_that_is_not_made_of_bytes_is_refused(words: PreTrainedTokenizerBase) -> None:
     with pytest.raises(ValueError, match="token 'سماء' is not written in bytes"):
         split_tokens(words, "سماء")
 
@@ -90,6 +95,48 @@ def test_in_arabic_the_summary_runs_from_right_to_left(
     assert '<div dir="rtl">' in page
     assert "الحروف: " in page
     assert "characters" not in page
+
+
+@pytest.fixture(scope="module")
+def own(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """A tokenizer of the same kind that knows one Arabic word."""
+    trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(["السماء"] * 9, 300, show_progress=False)
+    return trained
+
+
+@pytest.mark.usefixtures("_nobody_there")
+def test_two_tokenizers_are_shown_side_by_side(
+    tokenizer: PreTrainedTokenizerBase, own: PreTrainedTokenizerBase, shown: list[Any]
+) -> None:
+    inspect_tokens(tokenizer, "السماء", beside=own)
+    show_tokens(tokenizer, "السماء")
+    show_tokens(own, "السماء")
+    both, *one = shown
+    for kind in ("text/html", "text/plain"):
+        places = [both[kind].index(single[kind]) for single in one]
+        titles = [both[kind].index(f"Vocabulary: {len(which):,}") for which in (tokenizer, own)]
+        assert titles[0] < places[0] < titles[1] < places[1]
+    assert "12 bytes, 12 tokens" in one[0]["text/plain"]
+    assert "12 bytes, 1 token" in one[1]["text/plain"]
+    assert "display:flex" in both["text/html"]
+
+
+@pytest.mark.usefixtures("_somebody_there")
+def test_typing_shows_the_tokens_of_both(
+    tokenizer: PreTrainedTokenizerBase, own: PreTrainedTokenizerBase, shown: list[Any]
+) -> None:
+    inspect_tokens(tokenizer, "السماء", beside=own)
+    (box,) = [one for one in shown if isinstance(one, VBox)]
+    box.children[1].value = "سماء"
+    assert shown[-1]["text/plain"].count("4 characters, 8 bytes") == 2
+
+
+def test_a_second_tokenizer_that_is_not_made_of_bytes_is_refused(
+    tokenizer: PreTrainedTokenizerBase, words: PreTrainedTokenizerBase, shown: list[Any]
+) -> None:
+    with pytest.raises(ValueError, match="token 'سماء' is not written in bytes"):
+        show_tokens(tokenizer, "سماء", beside=words)
+    assert not shown
 
 
 @pytest.mark.usefixtures("_nobody_there")

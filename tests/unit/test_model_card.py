@@ -12,7 +12,7 @@ from datasets import DatasetDict
 from huggingface_hub import ModelCard
 
 from clmkit.evaluation import LossHistory, Score
-from clmkit.tracks import HUB_DATA, HUB_MODEL, Track
+from clmkit.tracks import ARABIC_SAMPLE, HUB_DATA, HUB_MODEL, Track
 from clmkit.training import model_card
 from clmkit.training.model_card import LIBRARIES, write_card
 from clmkit.training.tuned_models import Framework
@@ -82,6 +82,11 @@ def test_a_model_and_data_that_are_not_on_the_hub_are_not_in_the_metadata(write:
     assert own_data["base_model"] == HUB_MODEL
     assert not {"datasets", "model-index"} & set(own_data)
     assert not {"base_model", "datasets", "model-index"} & set(write().data.to_dict())
+
+
+def test_a_model_that_was_tuned_on_the_arabic_sample_speaks_two_languages(write: Write, quick: Track) -> None:
+    assert write(quick).data.language == "en"
+    assert write(replace(quick, data=str(ARABIC_SAMPLE))).data.language == ["en", "ar"]
 
 
 def test_the_card_says_what_it_takes_to_train_the_model_again(

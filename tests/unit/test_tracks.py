@@ -13,7 +13,9 @@ from clmkit import kernels, tracks
 from clmkit.hub import download
 from clmkit.hub.download import MODEL_FILES
 from clmkit.kernels import has_gpu
+from clmkit.paths import find_files
 from clmkit.tracks import (
+    ARABIC_SAMPLE,
     BUNDLED,
     DATA_FILES,
     HUB_DATA,
@@ -21,7 +23,6 @@ from clmkit.tracks import (
     Track,
     check_whole_number,
     choose_track,
-    find_files,
 )
 
 Machine = Callable[..., None]
@@ -297,6 +298,55 @@ def test_own_data_gets_a_speed_since_its_size_is_not_known(tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert "3,000 tokens and epoch" in printed
     assert "a minute" not in printed
+
+
+@pytest.mark.parametrize("name", ["quick", None])
+def test_arabic_takes_the_arabic_sample_of_the_quick_track(
+    machine: Machine, capsys: pytest.CaptureFixture[str], name: str | None
+) -> None:
+    machine(gpu=True, problem=None)
+    track = choose_track(name, language="ar")
+    assert (track.name, track.data, track.rows) == ("quick", str(ARABIC_SAMPLE), None)
+    assert (track.model, track.prompt) == (choose_track("quick").model, "السماء زرقاء لأن")
+    reason = "It was asked for." if name else "The Arabic sample belongs to the quick track."
+    said = (
+        f"Track quick: the bundled tiny GPT-2 on the bundled Arabic sample. {reason} No notebook takes more than four"
+    )
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_arabic_goes_with_rows_and_another_model(capsys: pytest.CaptureFixture[str]) -> None:
+    track = choose_track("quick", language="ar", model="mine", rows=9)
+    assert (track.data, track.model, track.rows, track.learning_rate) == (str(ARABIC_SAMPLE), "mine", 9, 2e-5)
+    assert "mine on 9 rows of eli5_sample_ar.jsonl" in capsys.readouterr().out
+
+
+def test_english_is_what_the_tracks_have_without_being_asked(machine: Machine) -> None:
+    machine(gpu=True, problem=None)
+    for name in ("quick", "full"):
+        assert choose_track(name, language="en") == choose_track(name)
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_the_full_track_has_no_arabic_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch, by_variable: bool) -> None:
+    monkeypatch.setenv("CLMKIT_TRACK", "full" if by_variable else "quick")
+    with pytest.raises(ValueError, match=r"no Arabic data: .*choose_track\('quick', language='ar'\), or .*data=\.\.\."):
+        choose_track(None if by_variable else "full", language="ar")
+
+
+@pytest.mark.parametrize("language", ["fr", ""])
+def test_another_language_is_named(language: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown language '{language}': choose 'en' or 'ar'"):
+        choose_track("quick", language=language)
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_language_and_data_are_one_too_many(shards: Path, language: str) -> None:
+    for model in (None, "mine"):
+        with pytest.raises(
+            ValueError, match=f"language='{language}' is for the course's own data, and data names others"
+        ):
+            choose_track("quick", data=shards / "0.jsonl", model=model, language=language)
 
 
 @pytest.fixture

@@ -1,0 +1,40 @@
+"""Find the local files that ``data=`` names."""
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from clmkit.costs import HUB_ID
+
+FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
+
+
+def check_data_file(path: str | os.PathLike[str]) -> Path:
+    """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
+    path = Path(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{str(path)!r} is a folder here: name a data file in it, or a pattern of such")
+    if not path.is_file():
+        raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
+    return path
+
+
+def find_files(data: str | Sequence[str]) -> list[str]:
+    """The local files that a track's data stand for, a pattern's sorted by name; none if it is one id of the Hub.
+
+    Raises:
+        FileNotFoundError: If a path or a pattern stands for no file.
+    """
+    words = [data] if isinstance(data, str) else data
+    one = words[0] if len(words) == 1 else ""
+    if HUB_ID.fullmatch(one) and not FILE_SUFFIX.search(one) and not Path(one).exists():  # nothing here can be meant
+        return []
+    files: list[str] = []
+    for word in words:
+        # Brackets may be part of a name.
+        found = [] if Path(word).is_file() else glob.glob(word) or glob.glob(word.replace("[", "[[]"))
+        matches = sorted(filter(os.path.isfile, found))
+        files += matches or [str(check_data_file(word))]
+    return files
