@@ -9,7 +9,8 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture
+from clmkit.widgets import plots
+from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture, plot_next_tokens
 
 # Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
 VISIONS = {
@@ -50,3 +51,15 @@ def test_a_picture_is_a_png_with_a_text_in_any_ipython() -> None:
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert data["text/plain"] == "A small picture."
     assert metadata == {"image/png": {"alt": "A small picture.", "width": 192}}
+
+
+def test_one_bar_is_for_all_other_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Figure, str]] = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: drawn.append((figure, alt)))
+    plot_next_tokens({"as it is": [(" it", 0.3), (" a", 0.1)], "top_k 1": [(" it", 1.0), (" a", 0.0)]})
+    ((figure, alt),) = drawn
+    lengths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    assert lengths == [[0.3, 0.1, pytest.approx(0.6)], [1.0, 0.0, 0.0]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["' it'", "' a'", "all others"]
+    assert "as it is: ' it' has 30%, 2 of 2 are left, all other tokens have 60%" in alt
+    assert "top_k 1: ' it' has 100%, 1 of 2 are left, all other tokens have 0%" in alt
