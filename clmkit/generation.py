@@ -168,7 +168,7 @@ def generate_texts(
     """
     check_whole_number("max_new_tokens", max_new_tokens)
     check_sampling(repetition_penalty=repetition_penalty)
-    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), **ONE_TEXT}
+    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), "do_sample": do_sample, **ONE_TEXT}
     if do_sample:
         check_sampling(temperature, top_k, top_p, min_p=min_p)
         arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
@@ -181,7 +181,6 @@ def generate_texts(
             output = generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
-                do_sample=do_sample,
                 pad_token_id=tokenizer.eos_token_id,
                 streamer=streamer,
                 stopping_criteria=stopping_criteria,
