@@ -28,8 +28,8 @@ from clmkit.tracks import check_whole_number
 # Whatever the model's own generation config asks for.
 ONE_TEXT = {"num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
 
-# Of a model's own generation config, what generate applies after top_p.
-_OWN_FILTERS: dict[str, Any] = {
+# What generate applies after top_p: min_p, and what else a model's own generation config asks for.
+_LATER_FILTERS: dict[str, Any] = {
     "min_p": MinPLogitsWarper,
     "typical_p": TypicalLogitsWarper,
     "epsilon_cutoff": EpsilonLogitsWarper,
@@ -90,9 +90,13 @@ def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, 
 
 
 def check_sampling(
-    temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, repetition_penalty: float = 1.0
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
+    min_p: float = 0.0,
 ) -> None:
-    """Raise a ValueError that says what is allowed, unless all four are."""
+    """Raise a ValueError that says what is allowed, unless all five are."""
     if not temperature > 0:
         raise ValueError(
             f"temperature must be above 0, not {temperature}: for no randomness at all pass do_sample=False"
@@ -101,6 +105,8 @@ def check_sampling(
         raise ValueError(f"top_k must be a whole number of 0 or more (0 keeps every token), not {top_k!r}")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}")
+    if not 0 <= min_p <= 1:
+        raise ValueError(f"min_p must be from 0 to 1 (0 keeps every token), not {min_p}")
     if not 0 < repetition_penalty < math.inf:
         raise ValueError(
             "repetition_penalty must be above 0 (1 changes nothing, more than 1 avoids what the text has "
@@ -124,6 +130,7 @@ def generate_texts(
     temperature: float = 1.0,
     top_k: int = 50,
     top_p: float = 0.95,
+    min_p: float = 0.0,
     repetition_penalty: float = 1.0,
     seed: int = 42,
     streamer: BaseStreamer | None = None,
@@ -144,6 +151,8 @@ def generate_texts(
         temperature: Below 1 favours probable tokens, above 1 evens them out.
         top_k: Draw only from the k most probable tokens; 0 for all.
         top_p: Draw only from the most probable tokens whose probabilities add up to p; 1 for all.
+        min_p: Draw only from tokens at least this share as probable as the most probable one; 0 leaves it to the
+            model's generation config.
         repetition_penalty: Divides the score of each token that the text has already, or multiplies it where it is
             negative: above 1 such tokens become less probable. It acts with and without sampling.
         seed: Of the draw.
@@ -159,10 +168,11 @@ def generate_texts(
     """
     check_whole_number("max_new_tokens", max_new_tokens)
     check_sampling(repetition_penalty=repetition_penalty)
-    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), **ONE_TEXT}
+    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), "do_sample": do_sample, **ONE_TEXT}
     if do_sample:
-        check_sampling(temperature, top_k, top_p)
+        check_sampling(temperature, top_k, top_p, min_p=min_p)
         arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
+        arguments |= {"min_p": float(min_p)} if min_p else {}
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
     texts: list[str] = []
     with drawing_from(seed, model.device), evaluation_mode(model):
@@ -171,7 +181,6 @@ def generate_texts(
             output = generate(
                 **inputs,
                 max_new_tokens=max_new_tokens,
-                do_sample=do_sample,
                 pad_token_id=tokenizer.eos_token_id,
                 streamer=streamer,
                 stopping_criteria=stopping_criteria,
@@ -204,6 +213,7 @@ def sampling_steps(
     temperature: float = 1.0,
     top_k: int = 0,
     top_p: float = 1.0,
+    min_p: float = 0.0,
     repetition_penalty: float = 1.0,
     show: int = 10,
 ) -> list[SamplingStep]:
@@ -213,28 +223,30 @@ def sampling_steps(
         model: A causal language model.
         tokenizer: Its tokenizer.
         prompt: The text to continue.
-        temperature: As in ``generate_texts``, like the next three; applied second.
+        temperature: As in ``generate_texts``, like the next four; applied second.
         top_k: Applied third.
-        top_p: Applied last.
+        top_p: Applied fourth.
+        min_p: Applied last.
         repetition_penalty: Applied first.
         show: How many tokens to return.
 
     Returns:
-        Five steps: the model's own probabilities, and those after each argument; and one more for ``min_p``,
-        ``typical_p`` and ``epsilon_cutoff`` each, where the model's generation config has them, since ``generate``
-        applies them too. All have the same tokens, the most probable first by the model's own probabilities.
+        Five steps: the model's own probabilities, and those after each argument but ``min_p``; one more for ``min_p``
+        where it is not 0, and for it, ``typical_p`` and ``epsilon_cutoff`` where the model's generation config has
+        them, since ``generate`` applies them too. All have the same tokens, the most probable first by the model's own
+        probabilities.
 
     Raises:
         ValueError: As ``generate_texts``.
     """
-    check_sampling(temperature, top_k, top_p, repetition_penalty)
+    check_sampling(temperature, top_k, top_p, repetition_penalty, min_p)
     inputs = _encode(model, tokenizer, [prompt], 1)
     arguments = {
         f"repetition_penalty {repetition_penalty:g}": RepetitionPenaltyLogitsProcessor(float(repetition_penalty)),
         f"temperature {temperature:g}": TemperatureLogitsWarper(float(temperature)),
         f"top_k {top_k}": TopKLogitsWarper(top_k) if top_k else None,
         f"top_p {top_p:g}": TopPLogitsWarper(float(top_p)) if top_p < 1 else None,
-        **_own_filters(model),
+        **_later_filters(model, min_p),
     }
     with evaluation_mode(model):
         scores: torch.Tensor = model(**inputs).logits[:, -1].float()
@@ -249,9 +261,11 @@ def sampling_steps(
     return steps
 
 
-def _own_filters(model: PreTrainedModel) -> dict[str, Any]:
-    own = {name: getattr(model.generation_config, name, None) for name in _OWN_FILTERS}
-    return {f"{name} {value:g}": _OWN_FILTERS[name](value) for name, value in own.items() if value and value < 1}
+def _later_filters(model: PreTrainedModel, min_p: float) -> dict[str, Any]:
+    values = {name: getattr(model.generation_config, name, None) for name in _LATER_FILTERS}
+    values["min_p"] = min_p or values["min_p"]
+    on = {name: value for name, value in values.items() if value and (value < 1 or name == "min_p")}
+    return {f"{name} {value:g}": _LATER_FILTERS[name](value) for name, value in on.items()}
 
 
 def next_token_probabilities(

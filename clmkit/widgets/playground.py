@@ -22,7 +22,7 @@ from clmkit.widgets.plots import BLUE, plot_next_tokens
 THEME = "color:var(--jp-content-font-color1,#000);background:var(--jp-layout-color1,#fff)"
 PANEL = f"{THEME};border:1px solid var(--jp-border-color1,#767676);padding:6px 8px;min-height:6em;white-space:pre-wrap"
 PANEL += ";line-height:1.5"
-OF_A_TOKEN = ("prompt", "temperature", "top_k", "top_p", "repetition_penalty")  # controls that the bars show
+OF_A_TOKEN = ("prompt", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")  # controls that the bars show
 
 
 class TextStream(BaseStreamer):
@@ -99,6 +99,7 @@ def _controls(prompt: str) -> dict[str, Widget]:
         "temperature": BoundedFloatText(0.8, min=0.1, max=3, step=0.1, description="temperature", **one),
         "top_k": BoundedIntText(10, min=0, max=1000, description="top_k", **one),
         "top_p": BoundedFloatText(0.9, min=0.05, max=1, step=0.05, description="top_p", **one),
+        "min_p": BoundedFloatText(0, min=0, max=1, step=0.05, description="min_p", **one),
         "repetition_penalty": BoundedFloatText(1.2, min=0.5, max=3, step=0.1, description="repetition_penalty", **one),
         "max_new_tokens": BoundedIntText(60, min=1, max=1000, description="max_new_tokens", **one),
         "seed": BoundedIntText(42, min=0, max=2**32 - 1, description="seed", **one),

@@ -150,7 +150,7 @@ def plot_next_tokens(
     choices: Mapping[str, Sequence[tuple[str, float]]],
     title: str = "What sampling does to the choice of the next token (x: cut off)",
 ) -> None:
-    """Draw the next token's probabilities as bars, a panel for each way of sampling.
+    """Draw the next token's probabilities as bars, a panel for each way of sampling; one bar is for all other tokens.
 
     Args:
         choices: For each panel its title, and the pairs of token text and probability that
@@ -158,23 +158,27 @@ def plot_next_tokens(
         title: The picture's title.
     """
     tokens = [text for text, _ in next(iter(choices.values()))]
-    figure = Figure(figsize=(2 * len(choices) + 1, 0.28 * len(tokens) + 1.2), layout="constrained")
+    figure = Figure(figsize=(2 * len(choices) + 1, 0.28 * len(tokens) + 1.5), layout="constrained")
     panels = figure.subplots(1, len(choices), sharey=True, sharex=True, squeeze=False)[0]
     for axes, (panel, pairs) in zip(panels, choices.items(), strict=True):
         values = [probability for _, probability in pairs]
         axes.barh(range(len(values)), values, color=BLUE)
+        others = max(0.0, 1 - sum(values))
+        axes.bar_label(axes.barh(len(values), others, color=YELLOW, edgecolor="black", lw=0.5), fmt="{:.0%}", padding=2)
         axes.set_title(panel, fontsize="medium")
         axes.set_xlabel("probability")
         cut_off = [number for number, value in enumerate(values) if value == 0]
         # A little off the axis, which would hide half of each cross.
         axes.plot([0.05] * len(cut_off), cut_off, "x", color=ORANGE, transform=axes.get_yaxis_transform())
-    panels[0].set_yticks(range(len(tokens)), [f"{text!r}" for text in tokens])
+    panels[0].set_yticks(range(len(tokens) + 1), [*(f"{text!r}" for text in tokens), "all others"])
+    panels[0].set_xlim(0, 1.3 * panels[0].get_xlim()[1])  # room for the number beside the longest bar
     panels[0].set_ylabel("next token")
     panels[0].invert_yaxis()
     figure.suptitle(title)
     parts = [
         f"{' '.join(panel.split())}: {tokens[0]!r} has {pairs[0][1]:.0%}, "
-        f"{sum(p > 0 for _, p in pairs)} of {len(pairs)} are left"
+        f"{sum(p > 0 for _, p in pairs)} of {len(pairs)} are left, "
+        f"all other tokens have {max(0.0, 1 - sum(p for _, p in pairs)):.0%}"
         for panel, pairs in choices.items()
     ]
     show(figure, f"{title}: bar charts of the {len(tokens)} most probable next tokens. " + "; ".join(parts) + ".")

@@ -23,7 +23,7 @@ from tests.notebooks.exercises import NOTEBOOKS, run, run_headless
 from tools import translate
 from tools.course import KERNEL
 
-PICTURES = {"06a_train_pytorch": "loss_curve.png", "07a_infer_pytorch": "next_token.png"}
+PICTURES = {"06a_train_pytorch": ("loss_curve.png", 1), "07a_infer_pytorch": ("next_token.png", 0)}
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
@@ -42,13 +42,14 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def keep_picture(notebook: nbformat.NotebookNode, name: str) -> None:
-    """Save the first picture of a notebook that the README shows."""
+    """Save the picture of a notebook that the README shows."""
     if name in PICTURES:
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
-        target = NOTEBOOKS / ".course" / "images" / PICTURES[name]
+        file, number = PICTURES[name]
+        target = NOTEBOOKS / ".course" / "images" / file
         target.parent.mkdir(exist_ok=True)
-        target.write_bytes(base64.b64decode(pictures[0]))
+        target.write_bytes(base64.b64decode(pictures[number]))
 
 
 def run_translated(language: str, names: list[str]) -> None:

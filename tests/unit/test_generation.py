@@ -221,6 +221,8 @@ def test_generate_draws_only_tokens_that_the_probabilities_leave(
         {"temperature": 0.7, "top_k": 40, "top_p": 0.8, "repetition_penalty": 1.5},
         {"temperature": 2.0, "top_k": 0, "top_p": 0.6, "repetition_penalty": 0.7},
         {"temperature": 1.0, "top_k": 5, "top_p": 1.0, "repetition_penalty": 1.0},
+        {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "min_p": 0.2},
+        {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "min_p": 1.0},
     ],
 )
 def test_the_steps_end_at_the_scores_that_generate_draws_by(
@@ -246,6 +248,19 @@ def test_the_steps_have_names_in_the_order_of_generate_and_the_same_tokens(
     assert len({tuple(text for text, _ in step.best) for step in steps}) == 1
     assert [step.left for step in steps[:4]] == [ALL, ALL, ALL, 12]
     assert 1 <= steps[4].left < 12
+
+
+def test_min_p_leaves_tokens_by_their_share_of_the_best_one_and_generate_draws_no_other(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    *_, before, last = sampling_steps(trained, tokenizer, PROMPT, temperature=2.0, min_p=0.5, show=ALL)
+    assert last.name == "min_p 0.5"
+    largest = before.best[0][1]
+    assert [p > 0 for _, p in last.best] == [p >= 0.5 * largest for _, p in before.best]
+    allowed = {token for token, probability in last.best if probability > 0}
+    how = {"max_new_tokens": 1, "temperature": 2.0, "top_k": 0, "top_p": 1.0, "min_p": 0.5}
+    drawn = {generate_text(trained, tokenizer, PROMPT, **how, seed=seed).removeprefix(PROMPT) for seed in range(12)}
+    assert drawn <= allowed
 
 
 def test_an_argument_that_is_switched_off_changes_nothing(
@@ -332,6 +347,13 @@ def test_two_threads_draw_the_texts_that_each_would_draw_alone(
 def test_check_sampling_takes_what_switches_each_argument_off() -> None:
     assert check_sampling(1.0, 0, 1.0) is None
     assert check_sampling(0.1, 50, 0.95) is None
+    assert check_sampling(min_p=0.0) is None
+
+
+@pytest.mark.parametrize("min_p", [-0.1, 1.5, float("nan")])
+def test_check_sampling_refuses_what_is_no_share(min_p: float) -> None:
+    with pytest.raises(ValueError, match=r"min_p must be from 0 to 1 \(0 keeps every token\), not"):
+        check_sampling(min_p=min_p)
 
 
 @pytest.mark.parametrize(

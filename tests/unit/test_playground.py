@@ -61,7 +61,7 @@ class Opened:
         return html.unescape(re.sub(r"<.*?>", "", found.value))
 
     def values(self, **others: Any) -> dict[str, Any]:
-        names = "temperature", "top_k", "top_p", "repetition_penalty", "max_new_tokens", "seed"
+        names = "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens", "seed"
         return {name: self[name].value for name in names} | others
 
 

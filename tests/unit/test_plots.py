@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from clmkit.widgets import plots
-from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture
+from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture, plot_next_tokens
 
 # Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
 VISIONS = {
@@ -61,3 +61,15 @@ def test_every_bar_of_the_loads_has_its_number(monkeypatch: pytest.MonkeyPatch) 
     ((figure, alt),) = shown
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.0006", "7.0", "1,448", "1.0"]
     assert alt.endswith("at small beyond the limit: time; at large beyond the limit: disk.")
+
+
+def test_one_bar_is_for_all_other_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Figure, str]] = []
+    monkeypatch.setattr(plots, "show", lambda figure, alt: drawn.append((figure, alt)))
+    plot_next_tokens({"as it is": [(" it", 0.3), (" a", 0.1)], "top_k 1": [(" it", 1.0), (" a", 0.0)]})
+    ((figure, alt),) = drawn
+    lengths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    assert lengths == [[0.3, 0.1, pytest.approx(0.6)], [1.0, 0.0, 0.0]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["' it'", "' a'", "all others"]
+    assert "as it is: ' it' has 30%, 2 of 2 are left, all other tokens have 60%" in alt
+    assert "top_k 1: ' it' has 100%, 1 of 2 are left, all other tokens have 0%" in alt

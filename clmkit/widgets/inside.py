@@ -1,0 +1,68 @@
+"""A look inside a model: what becomes of a prompt on its way to the scores of the next token."""
+
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from clmkit.evaluation import evaluation_mode
+from clmkit.widgets.plots import BLUE, show
+
+
+def plot_inside(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
+    """Draw the embeddings of a prompt's tokens, where each token looks, and the best scores for the next token.
+
+    Args:
+        model: A causal language model. Its attention is computed in the form that gives the weights out, for this once.
+        tokenizer: Its tokenizer.
+        prompt: A handful of words.
+    """
+    inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
+    tokens = [repr(tokenizer.decode([token])) for token in inputs["input_ids"][0].tolist()]
+    output = _run(model, inputs)
+    vectors = output.hidden_states[0][0].float().cpu()
+    weights = output.attentions[0][0].float().mean(dim=0).cpu()  # of the first block, the mean of its heads
+    best = output.logits[0, -1].float().topk(8)
+    names = [repr(tokenizer.decode([token])) for token in best.indices.tolist()]
+
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1.2, 1, 1])
+    _grid(left, vectors, tokens, title=f"1. Embeddings of {vectors.shape[1]} numbers", xlabel="number")
+    left.set_aspect("auto")
+    blocks = len(output.attentions)
+    _grid(middle, weights, tokens, title=f"2. Attention, block 1 of {blocks}", xlabel="looks at")
+    middle.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", rotation_mode="anchor")
+    right.barh(names, best.values.tolist(), color=BLUE)
+    right.invert_yaxis()
+    right.set(title=f"3. Scores (of {output.logits.shape[-1]:,})", xlabel="score", ylabel="next token")
+    figure.suptitle(f"From {prompt!r} to the scores of the next token")
+    show(figure, _in_words(prompt, tokens, weights, names, output))
+
+
+def _run(model: PreTrainedModel, inputs: Any) -> Any:
+    """The model's output with its attention weights, which the fast implementations do not give out."""
+    usual = model.config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        with torch.no_grad(), evaluation_mode(model):
+            return model(**inputs, output_attentions=True, output_hidden_states=True)
+    finally:
+        model.set_attn_implementation(usual)
+
+
+def _grid(axes: Axes, values: torch.Tensor, tokens: list[str], *, title: str, xlabel: str) -> None:
+    axes.imshow(values.numpy(), cmap="Blues", aspect="equal", interpolation="nearest")
+    axes.set(title=title, xlabel=xlabel, ylabel="token")
+    axes.set_yticks(range(len(tokens)), tokens)
+
+
+def _in_words(prompt: str, tokens: list[str], weights: torch.Tensor, names: list[str], output: Any) -> str:
+    looks = [f"{token} mostly at {tokens[int(row.argmax())]}" for token, row in zip(tokens, weights, strict=True)]
+    return (
+        f"Three panels for the prompt {prompt!r}. The embedding of each of its {len(tokens)} tokens, "
+        f"{output.hidden_states[0].shape[-1]} numbers, as a row of shades. The attention of the first of "
+        f"{len(output.attentions)} blocks, a triangle, since no token looks to its right: {', '.join(looks)}. "
+        f"The highest of {output.logits.shape[-1]:,} scores: {', '.join(names)}."
+    )
