@@ -1,13 +1,15 @@
 """What clmkit says to a learner, in the language of the notebook that shows it.
 
 English stands in the code. Translations stand in ``locale/LANGUAGE/LC_MESSAGES/clmkit.po``, compiled to ``.mo`` by
-``make translate``. Errors, names of the API, and plots stay English.
+``make translate``. Errors and names of the API stay English, and so does what is drawn in a figure where matplotlib can
+not write the learner's script.
 """
 
 import gettext
+import importlib.metadata
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
@@ -15,6 +17,8 @@ from textwrap import wrap
 LOCALE = Path(__file__).parent / "locale"
 ENGLISH = "en"
 RIGHT_TO_LEFT = ("ar", "fa", "he", "ur")
+FIRST_TO_SHAPE = (3, 11)  # the version from which matplotlib joins letters, and orders them from right to left
+Wording = Callable[..., str]  # ``label``, ``drawn``, or ``str.format`` for English
 
 # Unicode's isolates: what stands between one and POP has a direction of its own.
 LEFT_ISOLATE, RIGHT_ISOLATE, OWN_ISOLATE, POP = "\u2066", "\u2067", "\u2068", "\u2069"
@@ -75,6 +79,36 @@ def ngettext(singular: str, plural: str, count: int, /, **values: object) -> str
     """
     message = _translations(language()).ngettext(singular, plural, count)
     return _with_values(message, {"count": count, **values})
+
+
+def label(text: str, /, **values: object) -> str:
+    """``_`` without marks of direction, for what is no line of a page: the text that stands in for a picture.
+
+    Args:
+        text: The message in English, a literal, as for ``_``.
+        values: The values.
+    """
+    return _translations(language()).gettext(text).format(**values)
+
+
+def drawn(text: str, /, **values: object) -> str:
+    """``label`` for what is drawn in a figure: English where matplotlib would draw letters apart and in wrong order.
+
+    Args:
+        text: The message in English, a literal, as for ``_``. In a language written from right to left its translation
+            begins with a word of that language, from which matplotlib takes the line's direction.
+        values: The values.
+    """
+    code = language() if _is_shaped() else ENGLISH
+    return _translations(code).gettext(text).format(**values)
+
+
+def _is_shaped() -> bool:
+    """Whether the installed matplotlib can write the learner's language."""
+    if language() not in RIGHT_TO_LEFT:
+        return True
+    version = importlib.metadata.version("matplotlib").split(".")
+    return (int(version[0]), int(version[1])) >= FIRST_TO_SHAPE
 
 
 def _with_values(message: str, values: Mapping[str, object]) -> str:

@@ -7,9 +7,9 @@ message to each markdown cell, whose id is the message's context. A cell whose p
 marked fuzzy. A cell without a translation, or with a fuzzy one, stays English. Code cells and outputs are copied as
 they are.
 
-What clmkit and the course's runner say is found in their calls of `_` and `ngettext`, stands in `clmkit/locale`, and is
-compiled for Python's gettext. A message that depends on a number has as many translations as the language has forms:
-the head of the PO file says which number takes which.
+What clmkit and the course's runner say is found in their calls of `_`, `label`, `drawn` and `ngettext`, and of `say`,
+which is one of them. It stands in `clmkit/locale`, and is compiled for Python's gettext. A message that depends on a
+number has as many translations as the language has forms: the head of the PO file says which number takes which.
 """
 
 import copy
@@ -18,6 +18,7 @@ import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from babel import Locale
@@ -30,6 +31,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 PACKAGE = Path(__file__).parents[1] / "clmkit"
 RUNNERS = [Path(__file__).with_name(name) for name in ("course.py", "real_model.py")]  # what else a learner runs
 SOURCE = "en"
+WORDINGS = ("_", "label", "drawn", "say")  # functions that say a text, as clmkit's code calls them
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 PO_HEADER = r"""msgid ""
@@ -156,9 +158,10 @@ def update_catalog(catalog: Catalog, prose: dict[str, str]) -> None:
 def package_messages(package: Path = PACKAGE) -> dict[str | tuple[str, str], list[tuple[str, int]]]:
     """What clmkit and the course's runner say: texts, or pairs of singular and plural, and where they stand."""
     found: dict[str | tuple[str, str], list[tuple[str, int]]] = {}
+    keywords: dict[str, Any] = {**dict.fromkeys(WORDINGS), "ngettext": (1, 2)}
     for path in [*sorted(package.rglob("*.py")), *(RUNNERS if package == PACKAGE else [])]:
         where = (path.relative_to(path.parents[1] if path in RUNNERS else package).as_posix(), 0)
-        for _, text, _, _ in extract_from_file("python", path, keywords={"_": None, "ngettext": (1, 2)}):
+        for _, text, _, _ in extract_from_file("python", path, keywords=keywords):
             found.setdefault(text if isinstance(text, str) else (text[0], text[1]), []).append(where)
     return found
 

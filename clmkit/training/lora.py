@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from clmkit.costs import model_facts
 from clmkit.saving import write_whole
 from clmkit.tracks import ARABIC_SAMPLE, HUB_DATA, SAMPLE, Track
-from clmkit.training.model_card import base_model
+from clmkit.training.model_card import base_model, in_arabic
 
 CARD = """\
 # {name}
@@ -22,7 +22,11 @@ A LoRA adapter for {base}. It was trained on {data}, as a lesson of a course on 
 how the model answers. What either of them says is no source of facts.
 
 Loss on held-out answers, in nats a token: {before:.3f} before, {after:.3f} after.
-"""
+
+{arabic}"""
+ARABIC_TEXT = """\
+مهايئ LoRA لنموذج أساسي هو {base}. دُرّب على {data} في درس من دورة في النمذجة اللغوية السببية، وهو يغيّر طريقة النموذج في
+الجواب. ولا يصلح ما يقوله المهايئ ولا النموذج مصدرًا للحقائق."""
 
 
 def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
@@ -86,7 +90,8 @@ def save_adapter(model: PeftModel, track: Track, folder: str | Path, *, before: 
     known = {HUB_DATA: "ELI5", str(SAMPLE): "ELI5", str(ARABIC_SAMPLE): "the course's Arabic sample"}
     answers = f"answers of {known[str(track.data)]}" if track.data in known else "its owner's questions and answers"
     name, base = folder.absolute().name, base_model(track)
-    text = CARD.format(name=name, base=base, data=answers, before=before, after=after)
+    arabic = in_arabic(ARABIC_TEXT, base=base.split(", ")[0], data=answers)
+    text = CARD.format(name=name, base=base, data=answers, before=before, after=after, arabic=arabic)
     with write_whole(folder) as unfinished:
         model.save_pretrained(str(unfinished))
         path = unfinished / "adapter_config.json"

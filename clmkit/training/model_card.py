@@ -1,5 +1,6 @@
 """Write the card of a tuned model: what it takes to understand the model's figures, and to train it again."""
 
+import html
 import importlib.metadata
 import json
 from collections.abc import Mapping
@@ -33,7 +34,19 @@ modeling. It invents: what it says is no source of facts.
 {rows}
 
 ![{alt}]({picture})
+
+{arabic}"""
+# Of every card, whatever the learner's language: strangers read it.
+ARABIC = """<div dir="rtl" lang="ar">
+
+{text}
+
+</div>
 """
+ARABIC_TEXT = """\
+نموذج لغوي سببي (causal language model) يتابع النص الذي يُعطى له. ضُبط ضبطًا دقيقًا بحزمة {clmkit}، وهي حزمة دورة في النمذجة
+اللغوية السببية. نموذجه الأساسي: {base}، وبياناته: {data}، والتفاصيل في الجدول أعلاه. وهو يختلق: فلا يصلح ما يقوله مصدرًا
+للحقائق."""
 
 
 def write_card(
@@ -81,11 +94,29 @@ def write_card(
     rows = "\n".join(f"| {name} | {value} |" for name, value in cells)
     with write_whole(folder) as unfinished:
         alt = save_losses(history, unfinished / PICTURE)
-        text = TEXT.format(name=folder.absolute().name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE)
+        arabic = in_arabic(ARABIC_TEXT, clmkit=_clmkit(), base=_first(facts, "base model"), data=_first(facts, "data"))
+        name = folder.absolute().name
+        text = TEXT.format(name=name, clmkit=_clmkit(), rows=rows, alt=alt, picture=PICTURE, arabic=arabic)
         card = ModelCard(f"---\n{_metadata(folder, track, after).to_yaml()}\n---\n\n{text}")
         card.save(unfinished / "README.md")
     note_tuning(folder, track)
     return card
+
+
+def in_arabic(text: str, **values: str) -> str:
+    """A card's paragraph in Arabic, from right to left; the values in it run from left to right.
+
+    Args:
+        text: The paragraph, with ``{name}`` for a value.
+        values: The values, in English.
+    """
+    spans = {name: f'<span dir="ltr">{html.escape(value, quote=False)}</span>' for name, value in values.items()}
+    return ARABIC.format(text=text.format(**spans))
+
+
+def _first(facts: Mapping[str, Any], name: str) -> str:
+    """A fact without commits, checksums and numbers of rows, which come after a comma."""
+    return str(facts[name]).split(", ")[0]
 
 
 def describe_blocks(blocks: DatasetDict, track: Track) -> dict[str, str]:

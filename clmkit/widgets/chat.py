@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from clmkit.conversations import TokenLoss, answer_questions
 from clmkit.generation import DRAWING
-from clmkit.messages import _
+from clmkit.messages import _, drawn, label
 from clmkit.widgets.explorers import own_direction, somebody_is_there
 from clmkit.widgets.playground import TextStream, status_line, text_panel
 from clmkit.widgets.plots import show
@@ -56,21 +56,30 @@ def plot_token_losses(losses: Sequence[TokenLoss], title: str) -> None:
         shade = "white" if loss is None else colours(min(loss / largest, 1) * 0.6)  # black text is readable on all
         axes.barh(row + 0.5, len(part), left=start, height=0.9, color=shade, edgecolor="none")
         axes.text(start, row + 0.5, part, family="monospace", fontsize=8.4, va="center", parse_math=False)
-    axes.set_title(f"{title}\n(white: not counted; yellow to red: loss 0 to {largest:g} nats and more)", fontsize=10)
+    key = drawn("(white: not counted; yellow to red: loss 0 to {largest:g} nats and more)", largest=largest)
+    axes.set_title(f"{title}\n{key}", fontsize=10)
+    show(figure, _losses_in_words(losses, title))
+
+
+def _losses_in_words(losses: Sequence[TokenLoss], title: str) -> str:
     counted = [token for token in losses if token.loss is not None]
     hardest = max(counted, key=lambda token: token.loss or 0)
-    mean = sum(token.loss or 0 for token in counted) / len(counted)
-    alt = (
-        f"{title}: a conversation of {len(losses)} tokens, {len(counted)} of them counted and coloured by their loss; "
-        f"the mean is {mean:.2f} nats, the largest {hardest.loss:.2f} at {hardest.text!r}."
+    return label(
+        "{title}: a conversation of {count} tokens, {counted} of them counted and coloured by their loss; "
+        "the mean is {mean:.2f} nats, the largest {largest:.2f} at {token!r}.",
+        title=title,
+        count=len(losses),
+        counted=len(counted),
+        mean=sum(token.loss or 0 for token in counted) / len(counted),
+        largest=hardest.loss,
+        token=hardest.text,
     )
-    show(figure, alt)
 
 
 def plot_answers(question: str, answers: Mapping[str, str]) -> None:
     """Draw answers to one question side by side, as a chat would show them."""
     width = WIDTH // len(answers)
-    texts = {name: textwrap.wrap(answer or "(nothing)", width - 2) for name, answer in answers.items()}
+    texts = {name: textwrap.wrap(answer or drawn("(nothing)"), width - 2) for name, answer in answers.items()}
     lines = max(map(len, texts.values()))
     figure = Figure(figsize=(9, 0.2 * lines + 1.1), layout="constrained")
     figure.suptitle(question, fontsize=11, parse_math=False)
@@ -83,8 +92,8 @@ def plot_answers(question: str, answers: Mapping[str, str]) -> None:
         axes.set_ylim(lines + 0.5, -0.5)
         for row, line in enumerate(text):
             axes.text(0.02, row + 0.5, line, fontsize=8.5, va="center", parse_math=False)
-    parts = "; ".join(f"{name}: {answer}" for name, answer in answers.items())
-    show(figure, f"Answers to the question {question!r}. {parts}")
+    parts = label("; ").join(f"{name}: {answer}" for name, answer in answers.items())
+    show(figure, label("Answers to the question {question!r}. {answers}", question=question, answers=parts))
 
 
 class _Chat:
@@ -164,5 +173,5 @@ def open_chat(
     if somebody_is_there():
         display(_Chat({_("before"): before, _("after"): after}, question).container())
     else:
-        answers = {"before": before, "after": after}
+        answers = {drawn("before"): before, drawn("after"): after}
         plot_answers(question, {name: answer(question, lambda text: None) for name, answer in answers.items()})

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clmkit.evaluation import evaluation_mode
+from clmkit.messages import drawn, label
 from clmkit.widgets.plots import BLUE, show
 
 
@@ -29,15 +30,17 @@ def plot_inside(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
 
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.2, 1, 1])
-    _grid(left, vectors, tokens, title=f"1. Embeddings of {vectors.shape[1]} numbers", xlabel="number")
+    title = drawn("1. Embeddings of {count} numbers", count=vectors.shape[1])
+    _grid(left, vectors, tokens, title=title, xlabel=drawn("number"))
     left.set_aspect("auto")
-    blocks = len(output.attentions)
-    _grid(middle, weights, tokens, title=f"2. Attention, block 1 of {blocks}", xlabel="looks at")
+    title = drawn("2. Attention, block 1 of {count}", count=len(output.attentions))
+    _grid(middle, weights, tokens, title=title, xlabel=drawn("looks at"))
     middle.set_xticks(range(len(tokens)), tokens, rotation=60, ha="right", rotation_mode="anchor")
     right.barh(names, best.values.tolist(), color=BLUE)
     right.invert_yaxis()
-    right.set(title=f"3. Scores (of {output.logits.shape[-1]:,})", xlabel="score", ylabel="next token")
-    figure.suptitle(f"From {prompt!r} to the scores of the next token")
+    title = drawn("3. Scores (of {count:,})", count=output.logits.shape[-1])
+    right.set(title=title, xlabel=drawn("score"), ylabel=drawn("next token"))
+    figure.suptitle(drawn("From {prompt!r} to the scores of the next token", prompt=prompt))
     show(figure, _in_words(prompt, tokens, weights, names, output))
 
 
@@ -54,15 +57,24 @@ def _run(model: PreTrainedModel, inputs: Any) -> Any:
 
 def _grid(axes: Axes, values: torch.Tensor, tokens: list[str], *, title: str, xlabel: str) -> None:
     axes.imshow(values.numpy(), cmap="Blues", aspect="equal", interpolation="nearest")
-    axes.set(title=title, xlabel=xlabel, ylabel="token")
+    axes.set(title=title, xlabel=xlabel, ylabel=drawn("token"))
     axes.set_yticks(range(len(tokens)), tokens)
 
 
 def _in_words(prompt: str, tokens: list[str], weights: torch.Tensor, names: list[str], output: Any) -> str:
-    looks = [f"{token} mostly at {tokens[int(row.argmax())]}" for token, row in zip(tokens, weights, strict=True)]
-    return (
-        f"Three panels for the prompt {prompt!r}. The embedding of each of its {len(tokens)} tokens, "
-        f"{output.hidden_states[0].shape[-1]} numbers, as a row of shades. The attention of the first of "
-        f"{len(output.attentions)} blocks, a triangle, since no token looks to its right: {', '.join(looks)}. "
-        f"The highest of {output.logits.shape[-1]:,} scores: {', '.join(names)}."
+    best = [tokens[int(row.argmax())] for row in weights]
+    looks = [
+        label("{token} mostly at {other}", token=one, other=other) for one, other in zip(tokens, best, strict=True)
+    ]
+    return label(
+        "Three panels for the prompt {prompt!r}. The embedding of each of its {tokens} tokens, {numbers} numbers, "
+        "as a row of shades. The attention of the first of {blocks} blocks, a triangle, since no token looks to its "
+        "right: {looks}. The highest of {scores:,} scores: {names}.",
+        prompt=prompt,
+        tokens=len(tokens),
+        numbers=output.hidden_states[0].shape[-1],
+        blocks=len(output.attentions),
+        looks=label(", ").join(looks),
+        scores=output.logits.shape[-1],
+        names=label(", ").join(names),
     )

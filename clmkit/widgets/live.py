@@ -3,11 +3,13 @@
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from IPython.display import display
 
 from clmkit.evaluation import LossHistory
+from clmkit.messages import Wording
 from clmkit.widgets.plots import draw_run
 
 
@@ -46,15 +48,19 @@ class LivePlot:
         due = last or (self._watched and now - self._drawn > 1)
         if not (due and history.train and learning_rates):
             return
-        picture = draw_run(history, learning_rates, self._status(step, now - self._start, last))
+        picture = draw_run(history, learning_rates, partial(self._status, step, now - self._start, last))
         if self._place is None:
             self._place = display(picture, display_id=True)
         else:
             self._place.update(picture)
         self._drawn = time.perf_counter()
 
-    def _status(self, step: int, seconds: float, last: bool) -> str:
+    def _status(self, step: int, seconds: float, last: bool, say: Wording) -> str:
         steps = max(step - self.done, 1)
         left = seconds / steps * (self.steps - step)
-        time_text = f"{seconds:,.0f} s in all" if last else f"about {left:,.0f} s left"
-        return f"Step {step} of {self.steps}, {steps * self.tokens_per_step / seconds:,.0f} tokens/s, {time_text}"
+        numbers = {"step": step, "steps": self.steps, "speed": steps * self.tokens_per_step / seconds}
+        if last:
+            return say(
+                "Step {step} of {steps}, {speed:,.0f} tokens/s, {seconds:,.0f} s in all", seconds=seconds, **numbers
+            )
+        return say("Step {step} of {steps}, {speed:,.0f} tokens/s, about {left:,.0f} s left", left=left, **numbers)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, StoppingCrite
 from transformers.generation.streamers import BaseStreamer
 
 from clmkit.generation import SamplingStep, generate_text, sampling_steps
-from clmkit.messages import _, ngettext
+from clmkit.messages import _, drawn, ngettext
 from clmkit.widgets.explorers import own_direction, somebody_is_there
 from clmkit.widgets.plots import BLUE, plot_next_tokens
 
@@ -263,5 +263,9 @@ def open_playground(models: Mapping[str, PreTrainedModel], tokenizer: PreTrained
         print(f"{name}: {generate_text(model, tokenizer, **_values(controls))!r}")
     for name, model in models.items():
         steps = sampling_steps(model, tokenizer, **_values(controls, OF_A_TOKEN))
-        titles = {f"{step.name}\n{step.left:,} left": step.best for step in steps}
-        plot_next_tokens(titles, title=f"{name}: the choice of the next token (x: cut off)")
+        names = [drawn("as it is"), *(step.name for step in steps[1:])]
+        titles = [
+            drawn("{name}\n{count:,} left", name=one, count=step.left) for one, step in zip(names, steps, strict=True)
+        ]
+        title = drawn("{model}: the choice of the next token (x: cut off)", model=name)
+        plot_next_tokens({one: step.best for one, step in zip(titles, steps, strict=True)}, title=title)

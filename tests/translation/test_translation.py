@@ -23,6 +23,7 @@ from tools.translate import (
     PACKAGE,
     RUNNERS,
     SOURCE,
+    WORDINGS,
     catalog_path,
     forms,
     in_language,
@@ -178,7 +179,7 @@ def test_every_message_is_found() -> None:
     calls: set[str | tuple[str, str]] = set()
     for path in [*PACKAGE.rglob("*.py"), *RUNNERS]:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and ast.unparse(call.func) == "_":
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in WORDINGS:
                 calls.add(ast.literal_eval(call.args[0]))
             elif isinstance(call, ast.Call) and ast.unparse(call.func) == "ngettext":
                 calls.add((ast.literal_eval(call.args[0]), ast.literal_eval(call.args[1])))

@@ -1,6 +1,7 @@
 """clmkit speaks the language that CLMKIT_LANG or the notebook names."""
 
 import ast
+import importlib.metadata
 
 import pytest
 
@@ -12,6 +13,8 @@ from clmkit.messages import (
     POP,
     RIGHT_ISOLATE,
     _,
+    drawn,
+    label,
     language,
     languages,
     ngettext,
@@ -75,6 +78,28 @@ def test_arabic_marks_lines_values_and_code_with_their_directions(monkeypatch: p
     # A text of no translation is said in English.
     assert _("no one translated {this}", this=1).translate(MARKS) == "no one translated 1"
     assert ngettext("{count} of none", "{count} of no one's", 2).translate(MARKS) == "2 of no one's"
+
+
+def test_a_label_is_the_message_without_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert label("Vocabulary: {size:,}", size=5000) == "Vocabulary: 5,000"
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    assert label("Vocabulary: {size:,}", size=5000) == "المفردات: 5,000"
+    assert _("Vocabulary: {size:,}", size=5000).translate(MARKS) == "المفردات: 5,000"
+    assert label("no one translated {this}", this="{it}") == "no one translated {it}"
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("3.10.0", "probability"), ("3.8", "probability"), ("3.11.0rc1", "الاحتمال"), ("4.0", "الاحتمال")],
+)
+def test_what_is_drawn_is_english_where_matplotlib_cannot_shape_letters(
+    version: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.metadata, "version", {"matplotlib": version}.__getitem__)
+    assert drawn("probability") == "probability"
+    monkeypatch.setenv("CLMKIT_LANG", "ar")
+    assert drawn("probability") == said
+    assert label("probability") == "الاحتمال"
 
 
 def test_options_and_commands_in_an_arabic_message_run_from_left_to_right(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,20 @@ def test_a_card_written_anew_from_the_same_run_is_the_same_to_the_byte(
     assert contents[0] == contents[1]
 
 
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_every_card_ends_with_a_paragraph_in_arabic(
+    write: Write, full: Track, monkeypatch: pytest.MonkeyPatch, language: str
+) -> None:
+    monkeypatch.setenv("CLMKIT_LANG", language)
+    card = write(full, blocks={"data": "a<b.csv, sha256 0123, the first 99 rows", "blocks": "streamed"})
+    english, arabic = card.text.split('\n\n<div dir="rtl" lang="ar">\n\n')
+    assert arabic.endswith("\n\n</div>\n")
+    assert f'نموذجه الأساسي: <span dir="ltr">{HUB_MODEL}</span>، وبياناته: <span dir="ltr">a&lt;b.csv</span>،' in arabic
+    assert "فلا يصلح ما يقوله مصدرًا\nللحقائق." in arabic
+    # All else, its picture among it, is English in every language.
+    assert english.isascii()
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(write: Write, tmp_path: Path) -> None:
     (tmp_path / "tuned" / "losses.png").mkdir(parents=True)
     with pytest.raises(OSError, match=r"losses\.png"):

@@ -1,6 +1,10 @@
 """The pictures' colours, for eyes that see colours otherwise or not at all."""
 
 import base64
+import importlib.metadata
+import re
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -8,8 +12,12 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from clmkit.widgets import plots
+from clmkit.conversations import TokenLoss
+from clmkit.evaluation import LossHistory
+from clmkit.widgets import chat, plots
+from clmkit.widgets.live import LivePlot
 from clmkit.widgets.plots import BLUE, NEIGHBOURS, ORANGE, Picture, plot_next_tokens
 
 # Linear RGB as people with one kind of cone missing see it (Machado, Oliveira and Fernandes 2009, severity 1).
@@ -73,3 +81,82 @@ def test_one_bar_is_for_all_other_tokens(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["' it'", "' a'", "all others"]
     assert "as it is: ' it' has 30%, 2 of 2 are left, all other tokens have 60%" in alt
     assert "top_k 1: ' it' has 100%, 1 of 2 are left, all other tokens have 0%" in alt
+
+
+ARABIC = re.compile("[\u0621-\u064a]")
+LATIN = re.compile("[A-Za-z]")
+DIRECTION_MARKS = re.compile("[\u200e\u200f\u2066-\u2069]")
+HISTORY = LossHistory([(1, 5.18), (90, 4.6)], [(90, 4.85)])
+
+
+def run_until(last: bool) -> None:
+    status = partial(LivePlot(182, 1024)._status, 90, 74.0, last)
+    plots.display(plots.draw_run(HISTORY, [(1, 1.4e-3), (90, 2.5e-5)], status))
+
+
+# Everything that is given is in Greek, so that each Latin letter in a picture is clmkit's own.
+PICTURES: dict[str, Callable[[], None]] = {
+    "lengths": lambda: plots.plot_lengths([100, 120, 1300], 128),
+    "blocks": lambda: plots.plot_blocks([284, 269, 118], 128),
+    "run": lambda: run_until(False),
+    "finished run": lambda: run_until(True),
+    "next tokens": lambda: plots.plot_next_tokens({"λ": [("β", 0.3), ("ω", 0.0)]}),
+    "counts": lambda: plots.plot_counts({"λ": 1234, "β": 7}, title="ω", label="δ"),
+    "loss curves": lambda: plots.plot_loss_curves({"λ": [(1, 5.332), (8, 4.664)], "β": [(1, 5.0), (8, 4.0)]}),
+    "loads": lambda: plots.plot_loads({"λ": {"β": 3.0, "ω": 0.1}, "δ": {"β": 0.5, "ω": 0.1}}, limit="ε"),
+    "token losses": lambda: chat.plot_token_losses([TokenLoss("λ", None), TokenLoss("β", 2.0)], "ω"),
+    "answers": lambda: chat.plot_answers("λ", {"β": "ω", "δ": ""}),
+}
+each_picture = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
+Drawn = tuple[list[str], str]
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None], str], Drawn]:
+    """Draw in a language; give what stands in the figure, and what stands in for it."""
+    seen: list[Drawn] = []
+
+    class Seen(Picture):
+        def __init__(self, figure: Figure, alt: str) -> None:
+            super().__init__(figure, alt)
+            seen.append(([text.get_text() for text in figure.findobj(Text)], alt))
+
+    def look(draw: Callable[[], None], language: str) -> Drawn:
+        monkeypatch.setenv("CLMKIT_LANG", language)
+        draw()
+        return seen.pop()
+
+    monkeypatch.setattr(plots, "Picture", Seen)
+    monkeypatch.setattr(plots, "display", lambda picture: None)
+    return look
+
+
+@each_picture
+def test_pictures_speak_arabic(draw: Callable[[], None], look: Callable[..., Drawn]) -> None:
+    (labels, alt), (_, english_alt) = look(draw, "ar"), look(draw, "en")
+    assert any(map(ARABIC.search, labels))
+    assert not DIRECTION_MARKS.search("".join([*labels, alt]))
+    names = r"block_size = \d+|nats|x: "  # what stands for itself in every language
+    assert not [text for text in [*labels, alt] if LATIN.search(re.sub(rf"{names}|\d\.\de-\d\d", "", text))]
+    arabic, english = (sorted(re.findall(r"\d[\d.,]*\d|\d", text)) for text in (alt, english_alt))
+    assert arabic == english
+    # From its first letter matplotlib takes a line's direction.
+    lines = [line for text in labels for line in text.splitlines() if ARABIC.search(line)]
+    assert not [line for line in lines if not ARABIC.match(re.sub(r"[\W\d_]", "", line))]
+
+
+@each_picture
+def test_an_older_matplotlib_draws_english(
+    draw: Callable[[], None], look: Callable[..., Drawn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, arabic_alt = look(draw, "ar")
+    monkeypatch.setattr(importlib.metadata, "version", {"matplotlib": "3.10.0"}.__getitem__)
+    labels, alt = look(draw, "ar")
+    assert labels == look(draw, "en")[0]
+    assert alt == arabic_alt
+
+
+def test_titles_that_are_given_stay_as_they_are(look: Callable[..., Drawn]) -> None:
+    labels, alt = look(lambda: plots.plot_counts({"a": 1}, title="Questions", label="rows", rows="kind"), "ar")
+    assert {"Questions", "rows", "kind"} <= set(labels)
+    assert "Questions" in alt
