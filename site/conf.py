@@ -55,6 +55,7 @@ def _add_links(app: Sphinx, pagename: str, templatename: str, context: dict[str,
     if pagename.startswith("notebooks/"):
         context["notebook"] = site.notebook_path(pagename, language)
         context["colab"] = site.COLAB + context["notebook"]
+        context["minutes"] = site.minutes_to_read(site.ROOT / context["notebook"])
         context["lab"] = site.LAB + context["notebook"].removeprefix("notebooks/")
 
 

@@ -7,6 +7,7 @@ files lead where they do in the project. Nothing is executed, and nothing is fet
 """
 
 import json
+import math
 import os
 import posixpath
 import re
@@ -24,6 +25,7 @@ from tools import translate
 from tools.site_api import api_page, heading, summary
 from tools.site_glossary import link_terms
 from tools.translate import SOURCE, own_name
+from tools.words import count_words
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "site"
@@ -72,6 +74,11 @@ def notebooks(language: str) -> list[Path]:
 def notebook_path(page: str, language: str) -> str:
     """The path, in the project, of the notebook that a page of the site shows."""
     return (notebook_folder(language) / f"{Path(page).name}.ipynb").relative_to(ROOT).as_posix()
+
+
+def minutes_to_read(notebook: Path) -> int:
+    """How long reading a notebook takes at 200 words a minute, exercises included and code left out."""
+    return math.ceil(count_words(notebook.read_text(encoding="utf-8")) / 200)
 
 
 def translation(page: Path, language: str) -> Path:

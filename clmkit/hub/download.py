@@ -188,6 +188,7 @@ def download_model(name: str, *, weights: bool = True) -> str:
 
     Raises:
         FileNotFoundError: If the folder lacks a file.
+        ValueError: If its weights are a pickle and there is no PyTorch to load them.
         PermissionError: As ``download``.
         ConnectionError: As ``download``.
         OSError: As ``download``.
@@ -200,6 +201,11 @@ def download_model(name: str, *, weights: bool = True) -> str:
         if lost := [path.name for path in files if not path.is_file()] or ([] if files else ["model.safetensors"]):
             raise FileNotFoundError(f"{name!r} has not all of its weights: there is no {', '.join(lost)} in it")
         if files[0].suffix == ".bin":
+            if not importlib.util.find_spec("torch"):
+                raise ValueError(
+                    f"{name!r} has its weights in {files[0].name}, a pickle, which can run code when it is loaded; "
+                    "this kernel takes safetensors alone. Where there is PyTorch, load it and save_pretrained it"
+                )
             say_pickle(name)
     return str(folder)
 

@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +12,14 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from datasets import DatasetDict
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, TFAutoModelForCausalLM
 
 from clmkit import doctor
 from clmkit.chunking import prepare_blocks
 from clmkit.eli5 import load_eli5
 from clmkit.evaluation import TokenAccuracy, perplexity
 from clmkit.hub import login as hub
+from clmkit.hub.download import download_model
 from clmkit.kernels import KERNEL_NAMES, has_gpu, use_kernel
 from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import count_tokens
@@ -68,6 +71,30 @@ def test_there_is_no_torch_and_the_shared_modules_import_without() -> None:
     assert importlib.util.find_spec("torch") is None
     for module in SHARED:
         importlib.import_module(f"clmkit.{module}")
+
+
+class Evil:
+    """What a pickle may hold: it calls a function when it is loaded, and no model is in it."""
+
+    def __init__(self, written: Path) -> None:
+        self.written = written
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.written,)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "tf_model.h5"])
+def test_a_pickle_in_place_of_weights_is_never_loaded(tmp_path: Path, name: str) -> None:
+    folder, written = tmp_path / "model", tmp_path / "written"
+    shutil.copytree(BUNDLED / "tiny_gpt2", folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    (folder / name).write_bytes(pickle.dumps(Evil(written)))
+    with pytest.raises((ValueError, FileNotFoundError), match="safetensors"):
+        download_model(str(folder))
+    with pytest.raises((OSError, ImportError, ValueError)):
+        TFAutoModelForCausalLM.from_pretrained(folder)
+    assert not written.exists()
+    pickle.loads((folder / name).read_bytes())
+    assert written.exists(), "the pickle does what it should not, once it is loaded"
 
 
 def test_the_steps_up_to_the_blocks_work(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:

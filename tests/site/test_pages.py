@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 from tests.site.offline import offline
 from tools import site as build
 from tools.site_search import plain
+from tools.words import count_words
 
 LANGUAGES = build.languages()
 TRANSLATIONS = LANGUAGES[1:]
@@ -108,6 +109,16 @@ def test_every_page_names_its_language_and_direction(site: Path, language: str) 
         root = parsed(path).html
         assert root["lang"] == language
         assert root["dir"] == ("rtl" if language == "ar" else "ltr")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_notebook_says_how_long_it_takes_to_read(site: Path, language: str) -> None:
+    for path in build.notebooks(language):
+        shown = parsed(site / language / "notebooks" / f"{path.stem}.html").select_one("nav.run").get_text()
+        minutes = int(re.search(r": (\d+)", shown)[1])
+        words = count_words(path.read_text(encoding="utf-8"))
+        assert 200 * (minutes - 1) < words <= 200 * minutes
+        assert 1 < minutes < 15
 
 
 @pytest.mark.parametrize("language", TRANSLATIONS)
