@@ -14,7 +14,7 @@ from babel.messages import Catalog
 from babel.messages.mofile import read_mo
 
 from tests.translation.glossary import unbracketed, words_only, wrong_terms
-from tools.glossary import read_glossary
+from tools.glossary import plain, read_glossary
 from tools.translate import (
     FENCED,
     INLINE_CODE,
@@ -246,3 +246,15 @@ def test_forms_of_a_message_differ_and_have_the_script_s_own_punctuation(languag
             assert len(set(forms(message))) > 1, message.id
         if message.id and Locale.parse(language).text_direction == "rtl":
             assert not re.search(r"[\u0620-\u064a][,;?]|[\u0660-\u0669\u200e\u200f]", "\n".join(forms(message)))
+
+
+@pytest.mark.parametrize("language", languages())
+def test_nothing_is_read_as_something_else(language: str) -> None:
+    glossary = (NOTEBOOKS / ".course" / "locale" / language / "glossary.md").read_text(encoding="utf-8")
+    listed = glossary.partition("## Phrases that are read otherwise")[2]
+    phrases = re.findall(r"^- ([^:]+):", plain(listed), flags=re.MULTILINE)
+    assert len(phrases) > 5
+    texts = [other for path in sources() for _, other in read_pairs(language, path).values()]
+    texts += [page.read_text(encoding="utf-8") for page in NOTEBOOKS.parent.glob(f"*.{language}.md")]
+    found = [phrase for phrase in phrases for text in texts if re.search(rf"(?<!\w){phrase}(?!\w)", plain(text))]
+    assert not found
