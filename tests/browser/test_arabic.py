@@ -49,7 +49,7 @@ def check_directions(page: LabPage) -> None:
 
 def check_language(page: LabPage, code: str) -> None:
     """What clmkit prints of the track is Arabic, since the notebook lies in ``ar``."""
-    printed = page.cell(code).locator('[data-mime-type="application/vnd.jupyter.stdout"]')
+    printed = page.cell(code).locator('[data-mime-type="application/vnd.jupyter.stdout"]').first
     expect(printed).to_contain_text(ARABIC)
     expect(printed).to_contain_text("quick")
     expect(printed).not_to_contain_text("Track")
