@@ -1,12 +1,15 @@
 """Read a learner's own data, a JSON, JSON Lines, CSV or Parquet file with errors by file and line, or from the Hub."""
 
 import codecs
+import csv
 import glob
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,16 @@ from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
+# What the Datasets library, pandas and Arrow raise of a file that they can't read.
+READING_ERRORS = (
+    ValueError,
+    StopIteration,
+    ImportError,
+    NotImplementedError,
+    TypeError,
+    DatasetGenerationError,
+    pd.errors.ParserWarning,
+)
 HEADER = 2**16  # bytes in which the first line of a CSV file ends
 
 
@@ -187,15 +200,18 @@ def _read(path: Path, builder: str, sha256: str, text_column: str | None, encodi
         if builder == "json" and (encoding or encoding_of(path) == "utf-16"):
             raise ValueError("Arrow's reader takes UTF-8 alone")
         files = glob.escape(str(unpacked))
-        with _unlogged():
+        with _unlogged(), warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas would drop what stands beyond the columns
             dataset = load_dataset(builder, f"file-{sha256[:32]}", data_files=files, split="train", **as_text)
         dataset.with_format("arrow")[:].validate(full=True)  # Arrow's JSON reader takes any bytes as they are
-    except (ValueError, StopIteration, DatasetGenerationError, ImportError, NotImplementedError, TypeError) as error:
+    except READING_ERRORS as error:
         # What Datasets says of a file that can be read and has no rows: this text, or a bare StopIteration.
         if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
             return None
         if builder == "json":
             return read_json(path, text_column, encoding)
+        if builder == "csv" and (problem := _too_long_a_row(path, as_text)):
+            raise ValueError(problem) from error
         raise
     if builder == "json" and (len(dataset) == 1 or not _has_text(dataset.features, text_column)):
         return read_json(path, text_column, encoding) or dataset
@@ -250,4 +266,21 @@ def _csv_as_text(path: Path, encoding: str | None) -> dict[str, Any]:
     with open_unpacked(path) as file:
         columns = pd.read_csv(file, nrows=0, **how).columns
     features = Features({str(column): Value("string") for column in columns})
-    return {"features": features, "keep_default_na": False, **how}
+    # Else a row with more fields than the header has names would make its first field a name of the row.
+    return {"features": features, "keep_default_na": False, "index_col": False, **how}
+
+
+def _too_long_a_row(path: Path, how: Mapping[str, Any]) -> str | None:
+    """Where a CSV file has more fields in a row than columns, in a sentence; ``None`` if that is not the trouble."""
+    with open_unpacked(path) as file:
+        text = file.read().decode(how["encoding"], "replace")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=how["sep"])
+    try:
+        columns = len(next(rows))
+        line, fields = next((rows.line_num, len(row)) for row in rows if len(row) > columns)
+    except (StopIteration, csv.Error):
+        return None
+    return (
+        f"{path}, line {line}: {fields} fields, and the header names {columns}. A text in which {how['sep']!r} stands "
+        "has to be in quotation marks"
+    )

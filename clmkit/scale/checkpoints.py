@@ -74,11 +74,11 @@ def remove_older(checkpoint: Path, keep: int | None, best: int | None = None) ->
 
     Args:
         checkpoint: The one that was just written.
-        keep: How many to keep, this one among them; ``None`` keeps all.
+        keep: How many to keep, this one among them; ``None``, 0 and less keep all, as with the Trainer.
         best: The step of one to keep besides.
     """
     written = [other for other in checkpoints(checkpoint.parent) if step_of(other) <= step_of(checkpoint)]
-    for older in written[keep or len(written) :]:
+    for older in written[keep if keep and keep > 0 else len(written) :]:
         if step_of(older) != best:
             shutil.rmtree(older, ignore_errors=True)
 

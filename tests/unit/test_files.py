@@ -242,6 +242,24 @@ def test_columns_are_separated_by_tabs_in_a_tsv_file(tmp_path: Path) -> None:
     assert list(load_local(tmp_path / "a.tsv.csv")["text"]) == TEXTS
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "fields"),
+    [
+        ("id,text\n1,Hello, world\n2,Bye, you\n", 2, 3),
+        ("id,text\n1,Hello\n2,Bye, you\n", 3, 3),
+        ('id,text\n1,"two\nlines"\n2,Bye, you\n', 4, 3),
+        ("text\nHello, world\n", 2, 2),
+    ],
+)
+def test_a_comma_in_a_text_without_quotation_marks_is_found_and_nothing_is_lost(
+    tmp_path: Path, text: str, line: int, fields: int
+) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"texts\.csv, line {line}: {fields} fields, and the header names \d"):
+        load_local(path)
+
+
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_other_separators_are_named(tmp_path: Path, separator: str) -> None:
     write_table(tmp_path / "rows.csv", separator)
