@@ -46,7 +46,7 @@ def plot_inside(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prom
 
 def _run(model: PreTrainedModel, inputs: Any) -> Any:
     """The model's output with its attention weights, which the fast implementations do not give out."""
-    usual = model.config._attn_implementation
+    usual = model.config._attn_implementation  # private to transformers, which tells it nowhere else; a test names it
     model.set_attn_implementation("eager")
     try:
         with torch.no_grad(), evaluation_mode(model):
