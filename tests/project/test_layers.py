@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = ("messages", "saving", "kernels", "hub", "costs", "paths", "tracks", "texts", "packed", "json_rows", "files")
 FLOORS += (
     "eli5",
+    "gigatokens",
     "tokenization",
     "chunking",
     "evaluation",
