@@ -19,7 +19,18 @@ import psutil
 
 RESULTS = Path(__file__).parent / "results"
 QUIET = {"TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-PACKAGES = ("accelerate", "datasets", "keras", "keras-hub", "numpy", "tensorflow", "tf-keras", "torch", "transformers")
+PACKAGES = (
+    "accelerate",
+    "datasets",
+    "gigatoken",
+    "keras",
+    "keras-hub",
+    "numpy",
+    "tensorflow",
+    "tf-keras",
+    "tokenizers",
+)
+PACKAGES += ("torch", "transformers")
 
 
 def facts(pythons: dict[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ the contenders take turns, and medians are printed. Memory counts every process.
 """
 
 import argparse
+import lzma
 import os
 import sys
 import tempfile
@@ -18,7 +19,10 @@ from typing import Any
 from benchmarks.common import QUIET, RESULTS, facts, format_table, medians, take_turns, write_json
 from benchmarks.text_to_blocks_contender import CHUNK
 
-MANY_ROWS = ("clmkit", "chain (run_clm)")  # who runs on 10 times the rows; on 100 times only the first
+HF_ALONE = "clmkit, without gigatoken"
+# Who runs on 10 times the rows, repeated and of distinct text; on 100 times only the first.
+MANY_ROWS = ("clmkit", HF_ALONE, "chain (run_clm)", "guide")
+PROSE = Path(__file__).parents[1] / "tools" / "prose.txt.xz"
 
 
 def prepare(folder: Path, rows: int, times: int) -> Path:
@@ -39,12 +43,35 @@ def prepare(folder: Path, rows: int, times: int) -> Path:
     return path
 
 
+def prepare_distinct(folder: Path, rows: int) -> Path:
+    """Write a Parquet file with rows no two of which are the same: halves of answers, and of the texts in ``PROSE``.
+
+    Repeated rows flatter a tokenizer that keeps the words it has met. Without real ELI5 text there are fewer rows.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    from clmkit.files import load_local
+    from clmkit.tracks import SAMPLE
+
+    answers = load_local(os.environ.get("CLMKIT_ELI5_JSON", SAMPLE))["answers"]
+    texts = [text for answer in answers for text in answer["text"]]
+    texts += lzma.decompress(PROSE.read_bytes()).decode().splitlines()
+    middles = (text.find(" ", len(text) // 2) for text in texts)
+    halves = [half for text, middle in zip(texts, middles, strict=True) for half in (text[:middle], text[middle:])]
+    distinct = list(dict.fromkeys(half for half in halves if half.strip()))[:rows]
+    path = folder / f"distinct_{rows}.parquet"
+    table = pa.table({"answers": [{"text": [text]} for text in distinct]})
+    parquet.write_table(table, path, row_group_size=1000)
+    return path
+
+
 def contender_command(contender: str, data: Path, vocabulary: str) -> list[str]:
     return [sys.executable, "-m", "benchmarks.text_to_blocks_contender", contender, str(data), vocabulary]
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
-    """The medians for one number of rows."""
+    """The medians for one number of rows, the guide's first where it ran."""
     reference = found.get("guide", next(iter(found.values())))
     whole = reference["tokenize_s"] + reference["chunk_s"]
     header = ["", "tokenize, s", "chunk, s", "both, s", "times faster", "again, s", "resident, MB", "anonymous, MB"]
@@ -61,10 +88,10 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 def tables(result: dict[str, Any]) -> str:
     """All tables, in Markdown."""
-    return "\n\n".join(
-        f"**{result['rows'] * int(times):,} rows of {result['data']}**\n\n{table(found)}"
-        for times, found in result["medians"].items()
-    )
+    rows, data = result["rows"], result["data"]
+    titles = {times: f"{rows * int(times):,} rows of {data}" for times in result["medians"] if times != "distinct"}
+    titles["distinct"] = f"{10 * rows:,} rows of distinct text"
+    return "\n\n".join(f"**{titles[times]}**\n\n{table(found)}" for times, found in result["medians"].items())
 
 
 def main() -> None:
@@ -80,11 +107,14 @@ def main() -> None:
     result: dict[str, Any] = facts({"main": sys.executable}) | {"rows": chosen.rows, "turns": {}, "medians": {}}
     result["data"] = "real ELI5 text" if "CLMKIT_ELI5_JSON" in os.environ else "the bundled sample"
     with tempfile.TemporaryDirectory() as folder:
-        for times in [1, *chosen.times]:
-            data = prepare(Path(folder), chosen.rows, times)
-            contenders = list(CHUNK) if times == 1 else list(MANY_ROWS)[: 2 if times <= 10 else 1]
+        for times in ["1", "distinct", *map(str, chosen.times)]:
+            if times == "distinct":
+                data = prepare_distinct(Path(folder), 10 * chosen.rows)
+            else:
+                data = prepare(Path(folder), chosen.rows, int(times))
+            contenders = {"1": list(CHUNK), "10": MANY_ROWS, "distinct": MANY_ROWS}.get(times, MANY_ROWS[:1])
             command = partial(contender_command, data=data, vocabulary=vocabulary)
-            turns = take_turns(contenders, command, chosen.repeats if times == 1 else 1, QUIET)
+            turns = take_turns(contenders, command, chosen.repeats if times == "1" else 1, QUIET)
             result["turns"][times], result["medians"][times] = turns, medians(turns)
             write_json(chosen.output, result)
     print(tables(result))

@@ -65,6 +65,7 @@ TOKENIZE: dict[str, Callable[[Dataset, Any], Dataset]] = {
     "TRL, bfd_split": as_the_guide,
     "encode_batch_fast alone": tokenizer_alone,
     "clmkit": lambda rows, tokenizer: tokenize(join_answers(rows), tokenizer),
+    "clmkit, without gigatoken": lambda rows, tokenizer: tokenize(join_answers(rows), tokenizer, fast=False),
 }
 CHUNK: dict[str, Callable[[Dataset], Dataset]] = {
     "guide": lambda tokens: tokens.map(group_texts, batched=True),
@@ -74,6 +75,7 @@ CHUNK: dict[str, Callable[[Dataset], Dataset]] = {
     "TRL, bfd_split": pack("bfd_split"),
     "encode_batch_fast alone": lambda tokens: tokens,
     "clmkit": lambda tokens: chunk(tokens, BLOCK_SIZE),
+    "clmkit, without gigatoken": lambda tokens: chunk(tokens, BLOCK_SIZE),
 }
 
 

@@ -47,6 +47,7 @@ ENGLISH_PAGES = {
     "api/index": "API reference",
     "benchmarks/README": "Benchmarks",
     "benchmarks/hub_faults": "What a failing Hub costs",
+    "benchmarks/LOG": "What was tried",
     "clmkit/bundled/README": "What comes with clmkit",
     "CONTRIBUTING": "Changing the course",
 }

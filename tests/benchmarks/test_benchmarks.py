@@ -8,15 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from benchmarks import busy, generation, gpu_report, keras_fit, memory, report, starting, text_to_blocks, training
+from benchmarks import (
+    busy,
+    generation,
+    gpu_report,
+    keras_fit,
+    memory,
+    one_prompt,
+    report,
+    starting,
+    text_to_blocks,
+    training,
+)
 from benchmarks.common import QUIET, RESULTS, fill_section, format_table, medians, take_turns
 from benchmarks.keras_fit_contender import Job
 from benchmarks.text_to_blocks_contender import CHUNK
 from benchmarks.training_contender import CONTENDERS
 from clmkit.tracks import BUNDLED
 from tests.kernels import keras_python
+
+
+def test_distinct_rows_are_distinct(tmp_path: Path) -> None:
+    answers = Dataset.from_parquet(str(text_to_blocks.prepare_distinct(tmp_path, rows=3000)))["answers"]
+    texts = [" ".join(answer["text"]) for answer in answers]
+    assert len(set(texts)) == len(texts) == 3000
 
 
 def test_every_way_from_text_to_blocks_runs_and_keeps_what_it_should(tmp_path: Path) -> None:
@@ -42,6 +60,13 @@ def test_every_way_of_training_runs_and_ends_at_the_same_loss(tmp_path: Path) ->
     losses = [one["eval_loss"] for one in found.values()]
     assert max(losses) < 1.02 * min(losses)
     assert "| clmkit, bfloat16 " in training.table(found)
+
+
+def test_every_way_of_continuing_one_prompt_writes_the_same() -> None:
+    contenders = one_prompt.ways(str(BUNDLED / "tiny_gpt2"), compiled=False)
+    rows = one_prompt.measure({name: way for name, way in contenders.items() if "int8" not in name}, new=8, repeats=1)
+    assert len(rows) >= 3
+    assert {row[-1] for row in rows} == {"8 of 8"}
 
 
 def test_memory_is_counted_to_the_byte() -> None:
