@@ -32,6 +32,7 @@ class FakeHub:
     tokens: What each client was made with.
     repositories: The names that were asked for.
     private: For each of them, whether it is to be private.
+    public: The names of those that are there already, and public.
     uploads: Each upload, in order.
     faults: By the upload's number, from 0: an error that it ends with, or None where a test ends it itself.
     """
@@ -42,6 +43,7 @@ class FakeHub:
         self.tokens: list[str | None] = []
         self.repositories: list[str] = []
         self.private: list[bool | None] = []
+        self.public: set[str] = set()
         self.uploads: list[Upload] = []
         self.faults: dict[int, Exception | None] = {}
 
@@ -56,6 +58,11 @@ class FakeHub:
         self.repositories.append(call["repo_id"])
         self.private.append(call["private"])
         return SimpleNamespace(repo_id=f"ada/{call['repo_id']}")
+
+    def model_info(self, *arguments: Any, **options: Any) -> SimpleNamespace:
+        name = inspect.signature(HfApi.model_info).bind(self, *arguments, **options).arguments["repo_id"]
+        asked = dict(zip(self.repositories, self.private, strict=True))
+        return SimpleNamespace(private=asked[name.removeprefix("ada/")] and name not in self.public)
 
     def upload_folder(self, **options: Any) -> "Future[None] | None":
         call = inspect.signature(HfApi.upload_folder).bind(self, **options).arguments

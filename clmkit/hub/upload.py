@@ -31,10 +31,11 @@ class Uploads:
             folder: What is uploaded.
             name: The repository; by default the last part of the folder's path, in the account that is logged in.
             token: A token that may write; by default the one that you logged in with.
-            private: Whether a new repository is private; by default as the account has it.
+            private: Whether a new repository is private; by default as the account has it. One that is there already
+                and public is refused where ``True`` is asked for.
 
         Raises:
-            PermissionError: If the Hub does not let you make the repository.
+            PermissionError: If the Hub does not let you make the repository, or it is public and shall not be.
             ConnectionError: If the Hub, or the way to it, fails.
         """
         self.folder, self.api = folder, HfApi(token=token)
@@ -94,14 +95,15 @@ def push_model(
         folder: A model that is saved whole, with its card.
         name: The repository; by default the last part of the folder's path, in the account that is logged in.
         token: A token that may write; by default the one that you logged in with.
-        private: Whether a new repository is private; by default as the account has it.
+        private: Whether a new repository is private; by default as the account has it. One that is there already and
+            public is refused where ``True`` is asked for.
 
     Returns:
         The address of the model's page.
 
     Raises:
         FileNotFoundError: If there is no model in the folder.
-        PermissionError: If there is no token that may write.
+        PermissionError: If there is no token that may write, or the repository is public and shall not be.
         ConnectionError: If the Hub, or the way to it, fails.
     """
     folder = Path(folder)
@@ -122,7 +124,18 @@ def push_model(
 
 
 def _create_repo(api: HfApi, folder: Path, name: str | None, private: bool | None) -> str:
+    """Make the repository unless it is there; the Hub leaves one that is there as it is, public or private."""
     name = name or folder.absolute().name
     remedy = "Run this again with a token that may write; everything else works without"
     with hub_step(f"making the repository {name}", remedy):
-        return str(api.create_repo(name, exist_ok=True, private=private).repo_id)
+        repo_id = str(api.create_repo(name, exist_ok=True, private=private).repo_id)
+    if private:
+        with hub_step(f"asking whether {repo_id} is private", remedy):
+            is_private = api.model_info(repo_id).private
+        if not is_private:
+            raise PermissionError(
+                f"the repository {repo_id} is public, and a private one was asked for: nothing was uploaded. Take "
+                "another name, or make it private first: "
+                f"HfApi().update_repo_settings({repo_id!r}, private=True)"
+            )
+    return repo_id

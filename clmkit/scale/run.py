@@ -24,7 +24,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from clmkit.chunking import context_length
 from clmkit.evaluation import Score, score
 from clmkit.hub.download import download_model
-from clmkit.hub.upload import push_model
+from clmkit.hub.upload import Uploads, push_model
 from clmkit.messages import _
 from clmkit.saving import write_whole
 from clmkit.scale.arguments import check_optimizer, complete
@@ -116,10 +116,14 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             if first:
                 write_results(folder, track, prepared, trainer, record, after)
         if first and arguments.get("push_to_hub"):
-            chosen = (arguments.get(name) for name in ("hub_model_id", "hub_token", "hub_private_repo"))
-            address = push_model(folder, *chosen)
+            address = push_model(folder, *_repository(arguments))
             print(_("Shared: {address}", address=address))
     return RunResult(folder, after)
+
+
+def _repository(arguments: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Name, token and privacy of the repository to share in, as ``push_model`` takes them."""
+    return arguments.get("hub_model_id"), arguments.get("hub_token"), arguments.get("hub_private_repo")
 
 
 def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Path | None]:
@@ -178,6 +182,8 @@ def _build(
     blocks = {"train": prepared.train, "test": prepared.test}
     trainer = build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
     check_optimizer(trainer.args, model)
+    if sharded and arguments.get("push_to_hub") and trainer.is_world_process_zero():
+        Uploads(guard.output_dir, *_repository(arguments))  # what the Hub refuses is said before training too
     if sharded and not trainer.is_fsdp_enabled:
         print(_("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole"))
     return trainer

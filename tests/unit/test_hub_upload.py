@@ -59,6 +59,15 @@ def test_a_repository_is_private_where_that_is_wished(hub: FakeHub, folder: Path
     assert hub.private == [True, True, None]
 
 
+def test_a_private_model_is_not_uploaded_to_a_public_repository(hub: FakeHub, folder: Path) -> None:
+    hub.public = {"ada/tuned"}
+    for share in (Uploads, push_model):
+        with pytest.raises(PermissionError, match=r"ada/tuned is public, and a private one was asked for: nothing was"):
+            share(folder, private=True)
+    assert hub.uploads == []
+    assert push_model(folder) == "https://hub.test/ada/tuned"
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "reason"),
     [
