@@ -10,7 +10,7 @@ from clmkit.messages import _
 
 # What it takes to resume, which is larger than the model and of use to no one else, texts, which are not ours, and the
 # record of a run, which tells of folders on this machine.
-NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet", "run.json"]
+NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet", "run.json", ".*"]
 
 
 class Uploads:

@@ -19,8 +19,8 @@ from clmkit.scale.streams import Stream
 from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
 from clmkit.training.model_card import base_model
+from clmkit.training.output_folder import RECORD, is_record
 
-RECORD = "run.json"
 LIBRARIES = ("clmkit", "accelerate", "datasets", "tokenizers", "torch", "transformers")
 # Of TrainingArguments, those on which the weights depend; what a step holds in all stands for its parts.
 DECISIVE: tuple[str, ...] = (
@@ -107,6 +107,9 @@ def read_record(folder: str | Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # a loss of power can leave it empty
         print(_("Passing over {path}, which is broken: {error}", path=path.as_posix(), error=str(error)))
+        return None
+    if not is_record(path):
+        print(_("Passing over {path}, which is of another program", path=path.as_posix()))
         return None
     if "track" not in record:
         raise ValueError(f"{path} is of an earlier version of clmkit: choose another --output_dir, and train again")

@@ -9,14 +9,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 
 from clmkit.evaluation import Score, score
 from clmkit.generation import generate_texts
+from clmkit.hub.weights import is_model
 from clmkit.messages import _
 from clmkit.scale.data import Prepared, prepare_rows, read_held_out
 from clmkit.scale.processes import join_processes, one_voice
-from clmkit.scale.record import RECORD, describe_score, read_record, read_score, read_track, write_record
+from clmkit.scale.record import describe_score, read_record, read_score, read_track, write_record
 from clmkit.tracks import Track
 from clmkit.training.model_card import write_card
+from clmkit.training.output_folder import RECORD
 from clmkit.training.pytorch import hyperparameters, loss_history
-from clmkit.training.tuned_models import is_model
 
 
 def write_results(

@@ -26,7 +26,7 @@ from clmkit.evaluation import Score, score
 from clmkit.hub.download import download_model
 from clmkit.hub.upload import Uploads, push_model
 from clmkit.messages import _
-from clmkit.saving import write_whole
+from clmkit.saving import UNFINISHED, write_whole
 from clmkit.scale.arguments import check_optimizer, complete
 from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, last_whole, step_of, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
@@ -132,7 +132,7 @@ def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Pat
     checkpoint = last_whole(folder) if earlier else None
     PartialState().wait_for_everyone()  # until all have read what the first one is about to change
     if first:
-        for unfinished in folder.glob("unfinished-*"):
+        for unfinished in folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         if not earlier:  # what is there is of a run that had not begun, or whose record is lost
             (folder / HELD_OUT).unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import ctypes
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from transformers import (
@@ -29,6 +29,7 @@ from clmkit.saving import check_output_dir, write_whole
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
 from clmkit.training.base_models import prepare_to_train
+from clmkit.training.output_folder import TUNED_ON, check_free, hold, is_held, release
 from clmkit.widgets.live import LivePlot
 
 # The guide's, and what its call lacks; build_trainer adds what depends on the track or the machine.
@@ -134,6 +135,30 @@ class HubCallback(TrainerCallback):
         self.uploads.start(message, state.global_step)
 
 
+class HoldFolder(TrainerCallback):
+    """Lets one process at a time train into the output folder."""
+
+    held: ClassVar[set[Path]] = set()  # by this process, of a training that was interrupted too
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Take the folder, unless this process has it: from ``train``, or of a training that was interrupted."""
+        folder = Path(str(args.output_dir)).resolve()
+        if state.is_world_process_zero and not is_held(folder):
+            hold(folder, "choose another output_dir; a notebook whose training was interrupted has it until it ends")
+            HoldFolder.held.add(folder)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
+    ) -> None:
+        """Give it back."""
+        folder = Path(str(args.output_dir)).resolve()
+        if folder in HoldFolder.held:
+            HoldFolder.held.discard(folder)
+            release(folder)
+
+
 class LivePlotCallback(TrainerCallback):
     """Draws the run while the Trainer trains, as often as it logs; see ``LivePlot``."""
 
@@ -199,8 +224,10 @@ def build_trainer(
         A Trainer, ready to ``train()``.
 
     Raises:
-        OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded.
-        ValueError: If the blocks are longer than the model's context.
+        OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded. While another
+            process trains into the folder, ``train()`` raises it too.
+        ValueError: If the blocks are longer than the model's context, or the output folder is the model's own or holds
+            what training would write over: other files, or a run of ``clmkit train``.
     """
     check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
     for asked, other in (("fp16", "bf16"), ("bf16", "fp16")):
@@ -213,10 +240,12 @@ def build_trainer(
     if args.fp16 and args.device.type == "cpu":
         raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
     output_dir = check_output_dir(str(args.output_dir))
+    if args.process_index == 0 and not is_held(output_dir):  # by `train`, which has looked itself
+        check_free(output_dir, track.model, getattr(model, "name_or_path", ""))
     keep_freed_memory()
     prepare_to_train(model, tokenizer)
     model.loss_type = "ForCausalLM"
-    setattr(model.config, tuned_models.TUNED_ON, tuned_models.describe_tuning(track))
+    setattr(model.config, TUNED_ON, tuned_models.describe_tuning(track))
     upload = push_to_hub and args.process_index == 0
     hub = (args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_strategy)
     uploader = [HubCallback(output_dir, *hub)] if upload else []
@@ -227,7 +256,7 @@ def build_trainer(
         eval_dataset=blocks["test"],
         data_collator=collate_blocks,
         processing_class=tokenizer,
-        callbacks=[*callbacks, *uploader],
+        callbacks=[HoldFolder(), *callbacks, *uploader],
     )
 
 

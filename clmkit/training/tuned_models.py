@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub import ModelCard
-from safetensors import SafetensorError, safe_open
 
 from clmkit.files import describe_files
 from clmkit.hub.client import get_token
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
 from clmkit.hub.login import user_name
-from clmkit.hub.weights import weight_files
+from clmkit.hub.weights import is_model, weight_files
 from clmkit.kernels import gpu_precision
 from clmkit.messages import _
 from clmkit.paths import find_files
 from clmkit.saving import write_whole
 from clmkit.tracks import Track
+from clmkit.training.output_folder import RECORD, TUNED_ON, foreign_files, is_record, name_some
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {
@@ -26,7 +26,6 @@ TRAINED_BY: dict[Framework, str] = {
     "keras_hub": "06c_train_keras_hub",
 }
 
-TUNED_ON = "tuned_on"
 # Of a track, what a tuned model depends on besides data and model.
 OPTIONS: tuple[str, ...] = (
     "data_revision",
@@ -77,20 +76,6 @@ def model_folder(track: Track, framework: Framework = "pytorch") -> Path:
     return folder if framework == "pytorch" else folder.parent / framework / folder.name
 
 
-def is_model(folder: Path) -> bool:
-    """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
-    files = weight_files(folder) if (folder / "config.json").is_file() else []
-    try:
-        for path in files:
-            if path.suffix == ".safetensors":
-                with safe_open(path, "numpy"):
-                    pass  # its header was read, and agrees with its size
-    except (FileNotFoundError, SafetensorError) as error:
-        print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
-        return False
-    return bool(files)
-
-
 def describe_tuning(track: Track) -> dict[str, Any]:
     """What a tuned model depends on, as its ``config.json`` keeps it under ``tuned_on``: no path of this machine."""
     files, weights = find_files(track.data), weight_files(Path(track.model))
@@ -133,16 +118,28 @@ def _is_tuned_on(folder: Path, track: Track, name: str) -> bool:
 def _find(track: Track, framework: Framework) -> tuple[Path, bool]:
     """The folder of the model that was tuned as the track says, or the first one that is free for it; and which it is.
 
-    A model that was tuned otherwise stays where it is, and the next one goes beside it.
+    A model that was tuned otherwise stays where it is, and so do other files; the next one goes beside it.
     """
     first = folder = model_folder(track, framework)
     number = 1
-    while is_model(folder):
-        if _is_tuned_on(folder, track, folder.as_posix()):
+    while (there := is_model(folder)) or _is_taken(folder):
+        if there and _is_tuned_on(folder, track, folder.as_posix()):
             return folder, True
         number += 1
         folder = first.with_name(f"{first.name}-{number}")
     return folder, False
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether a folder holds what is not to be written over; a line says what."""
+    if not folder.is_dir():
+        return False
+    others = [RECORD] if is_record(folder / RECORD) else foreign_files(folder)
+    if others:
+        print(
+            _("Not using {folder}: it holds other files ({names})", folder=folder.as_posix(), names=name_some(others))
+        )
+    return bool(others)
 
 
 def tuned_models(track: Track) -> dict[Framework, Path]:

@@ -14,14 +14,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES
+from clmkit.hub.weights import is_model
 from clmkit.saving import check_output_dir
-from clmkit.tracks import BUNDLED, HUB_MODEL, Track
+from clmkit.tracks import BUNDLED, HUB_MODEL, MODEL_NAME, Track
 from clmkit.training import tuned_models as module
 from clmkit.training.tuned_models import (
     TRAINED_BY,
     Framework,
     find_or_train,
-    is_model,
     model_folder,
     note_tuning,
     precision_policy,
@@ -102,7 +102,10 @@ def test_find_or_train_trains_once_into_the_folder_and_then_finds_it(
     assert trained == [expected]
 
 
-def test_find_or_train_does_not_take_half_a_model_or_another_frameworks_for_its_own(quick: Track) -> None:
+def test_find_or_train_does_not_take_half_a_model_or_another_frameworks_for_its_own(
+    quick: Track, tmp_path: Path
+) -> None:
+    quick = replace(quick, output_dir=str(tmp_path / "quick" / MODEL_NAME))
     save(model_folder(quick, "pytorch"), quick)
     half = check_output_dir(model_folder(quick, "tf_keras"))
     (half / "config.json").write_text("{}")
