@@ -20,20 +20,9 @@ from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
 from clmkit.training.model_card import base_model
 from clmkit.training.output_folder import RECORD, is_record
+from clmkit.training.tuned_models import DECISIVE
 
 LIBRARIES = ("clmkit", "accelerate", "datasets", "tokenizers", "torch", "transformers")
-# Of TrainingArguments, those on which the weights depend; what a step holds in all stands for its parts.
-DECISIVE: tuple[str, ...] = (
-    "optim",
-    "optim_args",
-    "learning_rate",
-    "lr_scheduler_type",
-    "lr_scheduler_kwargs",
-    "warmup_steps",
-)
-DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
-DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
-DECISIVE += ("load_best_model_at_end",)
 
 
 def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def build_trainer(
     keep_freed_memory()
     prepare_to_train(model, tokenizer)
     model.loss_type = "ForCausalLM"
-    setattr(model.config, TUNED_ON, tuned_models.describe_tuning(track))
+    setattr(model.config, TUNED_ON, tuned_models.describe_training(track, args, COURSE_ARGUMENTS))
     upload = push_to_hub and args.process_index == 0
     hub = (args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_strategy)
     uploader = [HubCallback(output_dir, *hub)] if upload else []

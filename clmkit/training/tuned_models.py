@@ -1,7 +1,10 @@
 """What fine-tuning has in common in all three frameworks."""
 
+import dataclasses
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +12,7 @@ from huggingface_hub import ModelCard
 
 from clmkit.files import describe_files
 from clmkit.hub.client import get_token
-from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
+from clmkit.hub.download import CONFIG_FILES, MODEL_FILES, NEEDED_FILES, TOKENIZER_FILES, download
 from clmkit.hub.login import user_name
 from clmkit.hub.weights import is_model, weight_files
 from clmkit.kernels import gpu_precision
@@ -39,6 +42,23 @@ OPTIONS: tuple[str, ...] = (
     "epochs",
 )
 OPTIONS += ("learning_rate",)
+
+# Of TrainingArguments, those on which the weights depend; what a step holds in all stands for its parts.
+DECISIVE: tuple[str, ...] = (
+    "optim",
+    "optim_args",
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+)
+DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
+DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
+DECISIVE += ("load_best_model_at_end",)
+OF_TRACK = ("learning_rate", "num_train_epochs", "bf16", "fp16")  # or of the machine
+ARGUMENTS = "arguments"
+SMALL_FILES = (*CONFIG_FILES[:2], *TOKENIZER_FILES)
+PIECE, PIECES = 2**20, 256
 
 Policy = Literal["mixed_bfloat16", "mixed_float16", "float32"]
 POLICIES: dict[str, Policy] = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float32": "float32"}
@@ -79,20 +99,67 @@ def model_folder(track: Track, framework: Framework = "pytorch") -> Path:
 def describe_tuning(track: Track) -> dict[str, Any]:
     """What a tuned model depends on, as its ``config.json`` keeps it under ``tuned_on``: no path of this machine."""
     files, weights = find_files(track.data), weight_files(Path(track.model))
+    others = [path for path in (Path(track.model, name) for name in SMALL_FILES) if weights and path.is_file()]
     return {
         "data": describe_files(files) if files else track.data,
         "model": describe_files(list(map(str, weights))) if weights else track.model,
+        "content": _digest([*map(Path, files), *weights, *others]),
         **{name: getattr(track, name) for name in OPTIONS},
     }
 
 
+def describe_training(track: Track, args: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """``describe_tuning``, with those of the ``TrainingArguments`` that are not as the course has them.
+
+    Args:
+        track: What is trained, and on what.
+        args: The ``TrainingArguments``.
+        usual: The course's own, where they differ from the library's.
+    """
+    default = {**{field.name: field.default for field in dataclasses.fields(args)}, **usual}
+    names = [*DECISIVE, "per_device_train_batch_size", "gradient_accumulation_steps"]
+    values = {name: _plain(getattr(args, name)) for name in names if name not in OF_TRACK}
+    others = {name: value for name, value in values.items() if value != _plain(default[name])}
+    return {
+        **describe_tuning(track),
+        "epochs": int(args.num_train_epochs) if float(args.num_train_epochs).is_integer() else args.num_train_epochs,
+        "learning_rate": args.learning_rate,
+        ARGUMENTS: others,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what is empty is not given."""
+    value = value.value if isinstance(value, Enum) else value
+    return value if isinstance(value, int | float) else str(value) if value else None
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """A hash of files, of the large ones of pieces from their beginnings to their ends: all would take long to read."""
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            for start in range(0, size, max(PIECE, size // PIECES)):
+                file.seek(start)
+                digest.update(file.read(PIECE))
+    return digest.hexdigest()
+
+
 def note_tuning(folder: Path, track: Track) -> None:
-    """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file."""
+    """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file.
+
+    What ``build_trainer`` has written there of the same data and model says more, and stays.
+    """
     path = folder / "config.json"
     if path.is_file():
-        config = {**_read_config(folder), TUNED_ON: describe_tuning(track)}
+        config, tuned = _read_config(folder), describe_tuning(track)
+        noted = config.get(TUNED_ON) or {}
+        if ARGUMENTS in noted and all(noted.get(name) == tuned[name] for name in ("data", "model", "content")):
+            return
         with write_whole(folder) as unfinished:
-            (unfinished / path.name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            text = json.dumps({**config, TUNED_ON: tuned}, indent=2) + "\n"
+            (unfinished / path.name).write_text(text, encoding="utf-8")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -104,6 +171,10 @@ def _is_tuned_on(folder: Path, track: Track, name: str) -> bool:
     """Whether a model was tuned as the track says; if not, a line says what differs."""
     found = _read_config(folder).get(TUNED_ON)
     wanted = describe_tuning(track)
+    if found and found.get(ARGUMENTS):
+        wanted[ARGUMENTS] = {}
+    elif found:
+        found.pop(ARGUMENTS, None)
     if found == wanted:
         return True
     if found is None:

@@ -1,5 +1,6 @@
 """The tuned models of the three frameworks: where they lie, and how one is found or trained."""
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -19,6 +20,7 @@ from clmkit.saving import check_output_dir
 from clmkit.tracks import BUNDLED, HUB_MODEL, MODEL_NAME, Track
 from clmkit.training import tuned_models as module
 from clmkit.training.tuned_models import (
+    OPTIONS,
     TRAINED_BY,
     Framework,
     find_or_train,
@@ -280,6 +282,9 @@ def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pyte
         {"epochs": 9},
         {"learning_rate": 1e-5},
         {"text_column": "title"},
+        {"encoding": "latin-1"},
+        {"data_revision": "v2"},
+        {"data_config": "ar"},
         {"block_size": 64},
         {"append_eos": True},
         {"test_size": 0.5},
@@ -320,6 +325,45 @@ def test_a_model_is_not_used_again_once_data_or_base_model_are_others(quick: Tra
     (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
     save_file({"weight": np.ones(2)}, tmp_path / "base" / "model.safetensors")
     assert tuned_models(track) == {}
+
+
+def test_every_field_of_a_track_counts_but_those_that_change_no_weight() -> None:
+    fields = {field.name for field in dataclasses.fields(Track)}
+    assert fields == {*OPTIONS, "data", "model", "name", "prompt", "output_dir"}
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "base/model.safetensors", "base/config.json", "base/tokenizer.json"])
+def test_a_change_far_from_the_beginning_of_a_file_counts(quick: Track, tmp_path: Path, name: str) -> None:
+    save(tmp_path / "base")
+    save_file({"weight": np.zeros(2**19)}, tmp_path / "base" / "model.safetensors")
+    (tmp_path / "base" / "tokenizer.json").write_text("{}")
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n' * 2**17)
+    track = replace(quick, data=str(tmp_path / "rows.jsonl"), model=str(tmp_path / "base"))
+    save(model_folder(track), track)
+    assert tuned_models(track) == {"pytorch": model_folder(track)}
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-3:-2] = b" "
+    (tmp_path / name).write_bytes(content)
+    assert tuned_models(track) == {}
+
+
+def test_a_model_that_was_trained_with_other_arguments_is_not_used_again(
+    quick: Track, model: Any, blocks: Any, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clmkit.training.pytorch import build_trainer
+
+    def tune(**arguments: Any) -> dict[str, Path]:
+        trainer = build_trainer(quick, model, blocks, tokenizer, **arguments)
+        trainer.save_model()
+        note_tuning(model_folder(quick), quick)  # as the card does
+        return tuned_models(quick)
+
+    assert tune(logging_steps=3, eval_strategy="no") == {"pytorch": model_folder(quick)}
+    capsys.readouterr()
+    assert tune(max_steps=5, seed=7, optim="sgd") == {}
+    assert "(arguments: {'max_steps': 5, 'optim': 'sgd', 'seed': 7}, {})" in capsys.readouterr().out
+    assert tune(learning_rate=0.5) == {}
+    assert "(learning_rate: 0.5, 0.0015)" in capsys.readouterr().out
 
 
 def test_what_a_model_was_tuned_on_names_no_path(quick: Track) -> None:
