@@ -27,7 +27,7 @@ from clmkit.hub.download import download_model
 from clmkit.hub.upload import Uploads, push_model
 from clmkit.messages import _
 from clmkit.saving import UNFINISHED, write_whole
-from clmkit.scale.arguments import check_optimizer, complete
+from clmkit.scale.arguments import complete
 from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, last_whole, step_of, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
@@ -181,7 +181,6 @@ def _build(
     trainer_class: Any = partial(SharedTrainer, guard)
     blocks = {"train": prepared.train, "test": prepared.test}
     trainer = build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
-    check_optimizer(trainer.args, model)
     if sharded and arguments.get("push_to_hub") and trainer.is_world_process_zero():
         Uploads(guard.output_dir, *_repository(arguments))  # what the Hub refuses is said before training too
     if sharded and not trainer.is_fsdp_enabled:

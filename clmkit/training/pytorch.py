@@ -28,6 +28,7 @@ from clmkit.kernels import gpu_precision
 from clmkit.saving import check_output_dir, write_whole
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
+from clmkit.training.arguments import check_fields, check_parts, fill_in
 from clmkit.training.base_models import prepare_to_train
 from clmkit.training.output_folder import TUNED_ON, check_free, hold, is_held, release
 from clmkit.widgets.live import LivePlot
@@ -41,6 +42,12 @@ COURSE_ARGUMENTS: dict[str, Any] = {
     "save_total_limit": 1,
     "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
     "use_cache": True,  # else the saved configuration tells old programs to generate without a cache
+}
+# What an upload can't honour if it has another value than these, and why.
+OF_UPLOAD: dict[str, tuple[tuple[Any, ...], str]] = {
+    "hub_strategy": (("every_save", "end"), "checkpoints are not uploaded"),
+    "hub_always_push": ((False,), "an upload is not begun before the last one has ended"),
+    "hub_revision": ((None, "main"), "a model is pushed to the branch main"),
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
@@ -218,7 +225,8 @@ def build_trainer(
             ``hub_model_id``. Of several processes the first one uploads.
         trainer_class: The Trainer, or what is made of it.
         callbacks: More of the Trainer's callbacks; they come before the upload.
-        **arguments: Any other field of ``TrainingArguments``; it wins over the ones here.
+        **arguments: Any other field of ``TrainingArguments``; it wins over the ones here. ``eval_steps`` and
+            ``save_steps`` bring the strategy "steps" with them unless another is given.
 
     Returns:
         A Trainer, ready to ``train()``.
@@ -226,19 +234,22 @@ def build_trainer(
     Raises:
         OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded. While another
             process trains into the folder, ``train()`` raises it too.
-        ValueError: If the blocks are longer than the model's context, or the output folder is the model's own or holds
-            what training would write over: other files, or a run of ``clmkit train``.
+        ValueError: If the blocks are longer than the model's context, an argument has a value that it can't have or
+            with which it would do nothing, or the output folder is the model's own or holds what training would write
+            over: other files, or a run of ``clmkit train``.
+        ImportError: If an argument asks for a package that is not installed.
     """
     check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
-    for asked, other in (("fp16", "bf16"), ("bf16", "fp16")):
-        if arguments.get(asked):
-            arguments.setdefault(other, False)  # what the hardware would take
-    of_track = {"output_dir": track.output_dir, "num_train_epochs": track.epochs, "learning_rate": track.learning_rate}
+    known = {"push_to_hub": push_to_hub, **fill_in(track, {**COURSE_ARGUMENTS, **hardware_arguments(model)}, arguments)}
+    check_fields(known, ["loss"] if trainer_class is Trainer else None)
+    _check_honoured(known)
+    del known["push_to_hub"]
     asked_for = arguments.get("report_to") or []
     check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
-    args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
+    args = TrainingArguments(**known)
     if args.fp16 and args.device.type == "cpu":
         raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
+    check_parts(args, model)
     output_dir = check_output_dir(str(args.output_dir))
     if args.process_index == 0 and not is_held(output_dir):  # by `train`, which has looked itself
         check_free(output_dir, track.model, getattr(model, "name_or_path", ""))
@@ -258,6 +269,17 @@ def build_trainer(
         processing_class=tokenizer,
         callbacks=[HoldFolder(), *callbacks, *uploader],
     )
+
+
+def _check_honoured(arguments: Mapping[str, Any]) -> None:
+    """Raise a ValueError at what would be passed over without a word."""
+    if arguments.get("resume_from_checkpoint"):
+        raise ValueError("resume_from_checkpoint is for the Trainer's method: train(resume_from_checkpoint=...)")
+    if not arguments["push_to_hub"]:
+        return
+    for name, (honoured, why) in OF_UPLOAD.items():
+        if arguments.get(name, honoured[0]) not in honoured:
+            raise ValueError(f"{why}: leave out {name}={arguments[name]!r}")
 
 
 def check_report_to(report_to: Sequence[str]) -> None:
