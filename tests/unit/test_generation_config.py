@@ -1,5 +1,6 @@
 """A model's own generation config, field by field: what the course overrides, and what it leaves to the model."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 
 from clmkit.generation import generate_texts, next_token_probabilities, sampling_steps
 from clmkit.tracks import BUNDLED
+from clmkit.training.base_models import prepare_to_train
+from clmkit.training.generation_config import make_savable
 
 PROMPTS = ["The sky is blue because", "Because"]
 # Each field of GenerationConfig with a value that matters, and whether a text may change by it.
@@ -66,7 +69,7 @@ OVERRIDDEN: dict[str, Any] = {
     "low_memory": True,
     "compile_config": None,
     "disable_compile": True,
-    "continuous_batching_config": {},
+    "continuous_batching_config": None,
     # Ids of tokens that a prompt has already, or that only an encoder's decoder has.
     "pad_token_id": -1,
     "bos_token_id": 5,
@@ -85,7 +88,7 @@ OWN: dict[str, Any] = {
     "no_repeat_ngram_size": 1,
     "encoder_no_repeat_ngram_size": 1,
     "min_new_tokens": 8,
-    "exponential_decay_length_penalty": (1, 9.0),
+    "exponential_decay_length_penalty": [1, 9.0],
     "guidance_scale": 5.0,
     "watermarking_config": {"bias": 9.0},
     "stop_strings": ["e"],
@@ -218,3 +221,40 @@ def test_a_model_that_wants_more_new_tokens_than_are_asked_for_writes_those_with
     next_token_probabilities(trained, own_tokenizer, PROMPTS[0])
     assert len(own_tokenizer(text)["input_ids"]) <= len(own_tokenizer(PROMPTS[0])["input_ids"]) + 4
     assert capfd.readouterr().err == ""
+
+
+EVERYTHING = {**OVERRIDDEN, **OWN, **CHANGES_NO_TEXT}
+
+
+@pytest.mark.parametrize("do_sample", [None, True])
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_a_config_can_be_saved_once_it_was_made_ready(tmp_path: Path, name: str, do_sample: bool | None) -> None:
+    config = GenerationConfig(do_sample=do_sample, num_beams=4 if name == "num_return_sequences" else None)
+    value = EVERYTHING[name]
+    config.update(**{name: value(5) if callable(value) else value})
+    # As a Trainer does before it trains; a config as it was loaded would be saved with its faults.
+    config.eos_token_id = config.eos_token_id or 7
+    make_savable(config)
+    config.save_pretrained(tmp_path)
+    again = GenerationConfig.from_pretrained(tmp_path)
+    if name in OWN and do_sample:
+        assert getattr(again, name) == getattr(config, name) is not None
+
+
+def test_a_config_that_contradicts_itself_is_refused_before_training(model: GPT2LMHeadModel) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    model.generation_config.forced_eos_token_id = model.generation_config.suppress_tokens = [3]
+    with pytest.raises(ValueError, match=r"could not be saved after training \(Every token in .* mend it in"):
+        prepare_to_train(model, tokenizer)
+
+
+@pytest.mark.parametrize("beams", [None, 4])
+def test_more_texts_than_a_search_gives_are_not_asked_for_in_what_is_saved(tmp_path: Path, beams: int | None) -> None:
+    config = GenerationConfig(num_beams=beams)
+    config.num_return_sequences = 5
+    make_savable(config)
+    config.save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path).num_return_sequences in (None, 1)
+    kept = GenerationConfig(num_beams=5, num_return_sequences=5)
+    make_savable(kept)
+    assert kept.num_return_sequences == 5
