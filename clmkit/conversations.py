@@ -11,9 +11,11 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clmkit.evaluation import WORD_START, evaluation_mode, special_ids
-from clmkit.generation import ONE_TEXT, check_room, drawing_from, pad_left
+from clmkit.prompts import check_room, continue_prompts, drawing_from, looks_back
+from clmkit.tracks import check_whole_number
 
 NOT_COUNTED = -100  # as a label: PyTorch's cross_entropy passes it over
+MORE_THAN_A_TEXT = ("num_return_sequences", "return_dict_in_generate")
 
 
 def as_conversations(rows: Dataset) -> Dataset:
@@ -161,19 +163,24 @@ def answer_questions(
         The answers, without the questions and without special tokens.
 
     Raises:
-        ValueError: If there is no question, one is empty or too long for the context, or there is no chat template.
+        ValueError: If there is no question, one is empty or too long for the context, there is no chat template, or an
+            argument asks for more than one answer.
     """
     check_chat_template(tokenizer)
+    check_whole_number("max_new_tokens", max_new_tokens)
     if isinstance(questions, str):
         raise ValueError(f"questions must be a list, not one text: [{questions!r}]")
     if not questions or not all(isinstance(question, str) and question.strip() for question in questions):
         raise ValueError("there is no question, or one that is empty: ask at least a word")
+    if more := sorted(name for name in MORE_THAN_A_TEXT if arguments.get(name) not in (None, False, 1)):
+        raise ValueError(f"there is one answer to a question, and {' and '.join(more)} asks for more: leave it out")
     documents = [_render(tokenizer, [{"role": "user", "content": question}]) for question in questions]
     check_room(max(map(len, documents)), max_new_tokens, model)
-    inputs = pad_left(documents, model.device)
-    generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
-    settings = {**ONE_TEXT, "do_sample": False, "pad_token_id": tokenizer.eos_token_id, **arguments}
+    size = 1 if looks_back(model) else len(documents)
+    added: list[list[int]] = []
     with evaluation_mode(model), drawing_from(seed, model.device):
-        ids = generate(**inputs, max_new_tokens=max_new_tokens, **settings)
-    answers: list[str] = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for start in range(0, len(documents), size):
+            batch, settings = documents[start : start + size], {"do_sample": False, **arguments}
+            added += continue_prompts(model, tokenizer, batch, max_new_tokens, **settings)
+    answers: list[str] = tokenizer.batch_decode(added, skip_special_tokens=True)
     return [answer.strip() for answer in answers]

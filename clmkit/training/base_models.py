@@ -7,7 +7,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.activations import NewGELUActivation
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-SAMPLING_ARGUMENTS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+from clmkit.training.generation_config import make_savable
 
 
 def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -17,12 +17,12 @@ def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     GPT-2's GELU is fused, as by ``fuse_gelu``.
 
     Args:
-        model: Is changed. A generation config whose sampling arguments contradict ``do_sample=False`` could not be
-            saved; it loses them.
+        model: Is changed. Its generation config loses what would keep it from being saved, as by ``make_savable``.
         tokenizer: The model's.
 
     Raises:
-        ValueError: If the tokenizer has more tokens than the model has embeddings, or as ``check_causal``.
+        ValueError: If the tokenizer has more tokens than the model has embeddings, or as ``check_causal`` and
+            ``make_savable``.
     """
     check_causal(model.config)
     embedding: Any = model.get_input_embeddings()
@@ -37,9 +37,8 @@ def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
             parameter.data = parameter.data.float()
     model.config.dtype = torch.float32
     fuse_gelu(model)
-    if model.generation_config is not None and not model.generation_config.do_sample:
-        for name in SAMPLING_ARGUMENTS:
-            setattr(model.generation_config, name, None)
+    if model.generation_config is not None:
+        make_savable(model.generation_config)
 
 
 def fuse_gelu(model: PreTrainedModel) -> int:

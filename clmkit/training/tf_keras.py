@@ -15,6 +15,7 @@ from clmkit.kernels import has_gpu, start_tensorflow
 from clmkit.saving import write_whole
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
+from clmkit.training.generation_config import make_savable
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
 
 start_tensorflow(legacy_keras=True)  # before transformers imports it
@@ -144,6 +145,7 @@ def export_model(
         save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
         model.config.architectures = [type(model).__name__.removeprefix("TF")]
         model.config.save_pretrained(unfinished)
+        make_savable(model.generation_config)
         model.generation_config.save_pretrained(unfinished)
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)

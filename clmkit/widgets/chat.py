@@ -13,8 +13,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from clmkit.conversations import TokenLoss, answer_questions
-from clmkit.generation import DRAWING
 from clmkit.messages import _, drawn, label
+from clmkit.prompts import DRAWING
 from clmkit.widgets.explorers import own_direction, somebody_is_there
 from clmkit.widgets.playground import TextStream, status_line, text_panel
 from clmkit.widgets.plots import show

@@ -86,6 +86,14 @@ def test_an_exported_model_loads_again_with_equal_weights(
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
+def test_a_generation_config_that_contradicts_itself_does_not_keep_a_model_from_being_saved(
+    model: TFGPT2LMHeadModel, tmp_path: Path
+) -> None:
+    model.generation_config.update(early_stopping=True, pad_token_id=-1)
+    export_model(model, tmp_path)
+    assert (tmp_path / "generation_config.json").is_file()
+
+
 def test_tied_weights_are_stored_once_and_marked_as_pytorchs(model: TFGPT2LMHeadModel, tmp_path: Path) -> None:
     export_model(model, tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")

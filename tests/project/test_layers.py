@@ -13,6 +13,7 @@ FLOORS += (
     "tokenization",
     "chunking",
     "evaluation",
+    "prompts",
     "generation",
     "conversations",
     "widgets",
