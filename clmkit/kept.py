@@ -47,7 +47,8 @@ def keep(place: Path, tables: Iterable[pa.Table]) -> Dataset | None:
         schema = Features.from_arrow_schema(first.schema).arrow_schema
         with write_whole(place.parent) as folder, pa.ipc.new_stream(str(folder / place.name), schema) as writer:
             for table in chain([first], filled):
-                writer.write_table(table.cast(schema))
+                # Not cast(), which breaks objects in lists that have a key without a value anywhere (pyarrow 18 to 26).
+                writer.write_table(pa.table(table.columns, schema=schema))
     return Dataset.from_file(str(place))
 
 
@@ -79,7 +80,7 @@ def plain(kind: pa.DataType, text: str | None = None) -> pa.DataType:
         return pa.struct(
             [pa.field(field.name, plain(field.type, "" if field.name == text else None)) for field in kind]
         )
-    return kind if fits(kind) else pa.string()
+    return kind if fits(kind) and not types.is_null(kind) else pa.string()
 
 
 def converted(column: pa.Array, kind: pa.DataType) -> pa.Array:

@@ -95,8 +95,8 @@ def describe_tuning(track: Track) -> dict[str, Any]:
     """What a tuned model depends on, as its ``config.json`` keeps it under ``tuned_on``: no path of this machine."""
     files, weights = find_files(track.data), weight_files(Path(track.model))
     return {
-        "data": describe_files(files) if files else track.data,
-        "model": describe_files(list(map(str, weights))) if weights else track.model,
+        "data": describe_files(files, whole=True) if files else track.data,
+        "model": describe_files(list(map(str, weights)), whole=True) if weights else track.model,
         **{name: getattr(track, name) for name in OPTIONS},
     }
 
