@@ -74,7 +74,9 @@ def _cut_stream(dataset: IterableDataset, block_size: int) -> Iterator[dict[str,
     carry = pa.array([], pa.int32())
     cut = 0
     for table in dataset.with_format("arrow").iter(batch_size=1000):
-        flat = pa.concat_arrays([carry, *[rows.flatten() for rows in table.column("input_ids").chunks]])
+        flat = pa.concat_arrays(
+            [carry, *[rows.flatten().cast(pa.int32()) for rows in table.column("input_ids").chunks]]
+        )
         whole = len(flat) // block_size * block_size
         for ids in flat[:whole].to_numpy().reshape(-1, block_size).tolist():
             yield {"input_ids": ids}

@@ -9,7 +9,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 from tokenizers import Tokenizer
 
-from clmkit.texts import Rows, no_column
+from clmkit.texts import TEXT_TYPES, Rows, no_column
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,7 +78,7 @@ def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> 
     if text_column not in names:
         raise ValueError(no_column(text_column, names))
     feature = (dataset.features or {}).get(text_column)
-    if feature is not None and getattr(feature, "dtype", None) not in ("string", "large_string"):
+    if feature is not None and getattr(feature, "dtype", None) not in TEXT_TYPES:
         raise ValueError(f"column {text_column!r} holds {feature}, not text")
 
 

@@ -1,9 +1,8 @@
 """What fine-tuning has in common in all three frameworks."""
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -58,7 +57,6 @@ DECISIVE += ("load_best_model_at_end",)
 OF_TRACK = ("learning_rate", "num_train_epochs", "bf16", "fp16")  # or of the machine
 ARGUMENTS = "arguments"
 SMALL_FILES = (*CONFIG_FILES[:2], *TOKENIZER_FILES)
-PIECE, PIECES = 2**20, 256
 
 Policy = Literal["mixed_bfloat16", "mixed_float16", "float32"]
 POLICIES: dict[str, Policy] = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float32": "float32"}
@@ -101,9 +99,8 @@ def describe_tuning(track: Track) -> dict[str, Any]:
     files, weights = find_files(track.data), weight_files(Path(track.model))
     others = [path for path in (Path(track.model, name) for name in SMALL_FILES) if weights and path.is_file()]
     return {
-        "data": describe_files(files) if files else track.data,
-        "model": describe_files(list(map(str, weights))) if weights else track.model,
-        "content": _digest([*map(Path, files), *weights, *others]),
+        "data": describe_files(files, whole=True) if files else track.data,
+        "model": describe_files([str(path) for path in (*weights, *others)], whole=True) if weights else track.model,
         **{name: getattr(track, name) for name in OPTIONS},
     }
 
@@ -134,18 +131,6 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float) else str(value) if value else None
 
 
-def _digest(files: Sequence[Path]) -> str:
-    """A hash of files, of the large ones of pieces from their beginnings to their ends: all would take long to read."""
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            for start in range(0, size, max(PIECE, size // PIECES)):
-                file.seek(start)
-                digest.update(file.read(PIECE))
-    return digest.hexdigest()
-
-
 def note_tuning(folder: Path, track: Track) -> None:
     """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file.
 
@@ -155,7 +140,7 @@ def note_tuning(folder: Path, track: Track) -> None:
     if path.is_file():
         config, tuned = _read_config(folder), describe_tuning(track)
         noted = config.get(TUNED_ON) or {}
-        if ARGUMENTS in noted and all(noted.get(name) == tuned[name] for name in ("data", "model", "content")):
+        if ARGUMENTS in noted and all(noted.get(name) == tuned[name] for name in ("data", "model")):
             return
         with write_whole(folder) as unfinished:
             text = json.dumps({**config, TUNED_ON: tuned}, indent=2) + "\n"

@@ -1,9 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, concatenate_datasets
+from datasets import Dataset, DatasetDict, Features, IterableDataset, LargeList, List, Value, concatenate_datasets
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import check_block_size, chunk, collate_blocks, prepare_blocks
@@ -187,3 +188,12 @@ def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: Pre
     assert {rows.info.description for rows in prepare_blocks(quick, tokenizer).values()} == {source}
     tokens = tokenize(join_answers(split_rows(load_eli5(quick))), tokenizer, num_proc=2)
     assert {rows.info.description for rows in chunk(tokens, 64).values()} == {source}
+
+
+@pytest.mark.parametrize(
+    "kind", [List(Value("int64")), LargeList(Value("int64")), List(Value("int32"), length=3)], ids=str
+)
+def test_ids_of_any_size_in_any_kind_of_list_are_cut_stored_or_streamed(kind: Any) -> None:
+    rows = Dataset.from_dict({"input_ids": [[1, 2, 3], [4, 5, 6]]}, features=Features({"input_ids": kind}))
+    blocks = [{"input_ids": ids} for ids in ([1, 2], [3, 4], [5, 6])]
+    assert chunk(rows, 2).to_list() == list(chunk(rows.to_iterable_dataset(), 2)) == blocks

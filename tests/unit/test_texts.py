@@ -131,3 +131,11 @@ def test_an_error_names_the_row_of_the_file_after_a_split() -> None:
     assert rows["train"]._indices is not None or rows["test"]._indices is not None  # what it is read from
     with pytest.raises(ValueError, match=r"^row 17, answer 1 of 'text' is null"):
         join_answers(rows)
+
+
+def test_a_stream_does_not_claim_that_its_rows_are_the_files() -> None:
+    rows = Dataset.from_dict({"text": ["a", None, "c"]}).to_iterable_dataset().shuffle(seed=1, buffer_size=3)
+    with pytest.raises(
+        ValueError, match=r"^row \d, answer 1 of 'text' is null.*\(rows are counted as the stream gives"
+    ):
+        list(join_answers(rows))
