@@ -57,7 +57,7 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         **{name: values.get(name) for name in DECISIVE},
     }
     if stream:
-        decisive |= {**asdict(stream), "held_out": prepared.held_out, "processes": args.world_size}
+        decisive |= {**asdict(stream), "held_out": prepared.held_out}
         decisive |= {"text_column": track.text_column, "append_eos": track.append_eos}
     return {
         "status": "training",

@@ -213,9 +213,11 @@ def _train(trainer: Trainer, guard: Guard, checkpoint: Path | None) -> None:
         if _is_last(checkpoint):
             trainer.state = _state_of(checkpoint)
             return
+        if len(list(checkpoint.glob("rng_state*.pth"))) != trainer.args.world_size:
+            print(_("The number of processes is another than before: dropout draws other numbers from here on"))
         if guard.stream:
-            path = checkpoint / STREAM_STATE.format(rank=trainer.args.process_index)
-            guard.stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
+            place = (checkpoint / STREAM_STATE).read_text(encoding="utf-8")
+            guard.stream.load_state_dict(json.loads(place))
     log = logging.getLogger("transformers.trainer")
     log.addFilter(_is_news)
     try:
