@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 from clmkit.evaluation import Score
 from clmkit.messages import _
 from clmkit.saving import write_whole
+from clmkit.scale.checkpoints import sync_files
 from clmkit.scale.data import Prepared
 from clmkit.scale.streams import Stream
 from clmkit.texts import SPLIT_SEED
@@ -121,6 +122,7 @@ def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
     """
     with write_whole(folder) as unfinished:
         (unfinished / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        sync_files(unfinished)
 
 
 def check_same_run(folder: str | Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -87,6 +87,7 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
         if record is None or record["status"] != "finished":
             found = "no run" if record is None else "a run that is not finished"
             raise FileNotFoundError(f"{str(folder)!r} holds {found}: `python -m clmkit train --output_dir {folder}`")
+        check_model(folder)
         model = AutoModelForCausalLM.from_pretrained(folder).to(state.device)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         if record["stream"]:
@@ -103,6 +104,12 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
     return result
 
 
+def check_model(folder: str | Path) -> None:
+    """Raise a FileNotFoundError unless a folder holds a whole model; a line says what of it is broken."""
+    if not is_model(Path(folder)):
+        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+
+
 def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> list[str]:
     """Continue prompts with the model in a folder; the arguments are those of ``generate_texts``.
 
@@ -110,7 +117,6 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
         FileNotFoundError: If there is no model.
         ValueError: As ``generate_texts``.
     """
-    if not is_model(Path(folder)):
-        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+    check_model(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
     return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)

@@ -28,7 +28,7 @@ from clmkit.hub.upload import push_model
 from clmkit.messages import _
 from clmkit.saving import write_whole
 from clmkit.scale.arguments import check_optimizer, complete
-from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, last_whole, step_of, unmark
+from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, cut_files, last_whole, step_of, sync_files, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
 from clmkit.scale.folder import own_folder
@@ -111,7 +111,7 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             _train(trainer, guard, checkpoint)
             if guard.stopped:
                 return RunResult(folder, None)
-            _save(trainer, folder)
+            record["files"] = _save(trainer, folder)
             after = _measure(trainer, prepared)
             if first:
                 write_results(folder, track, prepared, trainer, record, after)
@@ -125,6 +125,12 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
 def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Path | None]:
     """What an earlier call left: the JSON of its run, and its last whole checkpoint."""
     earlier = read_record(folder)
+    if earlier and (cut := cut_files(folder, earlier.get("files", {}))):
+        name, files = folder.as_posix(), ", ".join(cut)
+        print(
+            _("Passing over the model in {folder}, which is half-written: it lacks {files}", folder=name, files=files)
+        )
+        earlier["status"] = "training"
     checkpoint = last_whole(folder) if earlier else None
     PartialState().wait_for_everyone()  # until all have read what the first one is about to change
     if first:
@@ -240,10 +246,12 @@ def _is_news(message: logging.LogRecord) -> bool:
     return "missing keys in the checkpoint model loaded: ['lm_head.weight']" not in message.getMessage()
 
 
-def _save(trainer: Trainer, folder: Path) -> None:
+def _save(trainer: Trainer, folder: Path) -> dict[str, int]:
+    """Save the model; the sizes of its files."""
     first = trainer.is_world_process_zero()
     with write_whole(folder) if first else nullcontext(folder / "unfinished-elsewhere") as unfinished:
         trainer.save_model(str(unfinished))
+        return sync_files(unfinished)
 
 
 def _measure(trainer: Trainer, prepared: Prepared) -> Score:
