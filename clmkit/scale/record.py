@@ -37,7 +37,13 @@ DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16
 DECISIVE += ("load_best_model_at_end",)
 
 
-def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments) -> dict[str, Any]:
+def describe_run(
+    track: Track,
+    stream: Stream | None,
+    prepared: Prepared,
+    args: TrainingArguments,
+    lora: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What is known of a run before it begins, as ``run.json`` has it.
 
     Args:
@@ -45,6 +51,7 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         stream: What only a stream needs.
         prepared: The blocks.
         args: The arguments of training.
+        lora: What was said of a LoRA adapter, if one is trained.
 
     Returns:
         Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
@@ -57,6 +64,8 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         "blocks_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         **{name: values.get(name) for name in DECISIVE},
     }
+    if lora is not None:
+        decisive["lora"] = dict(lora)
     if stream:
         decisive |= {**asdict(stream), "held_out": prepared.held_out}
         decisive |= {"text_column": track.text_column, "append_eos": track.append_eos}

@@ -1,5 +1,6 @@
 """What a run leaves in its folder, and what can be done with that."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 from clmkit.evaluation import Score, score
 from clmkit.generation import generate_texts
 from clmkit.messages import _
+from clmkit.scale.adapters import LORA
 from clmkit.scale.data import Prepared, prepare_rows, read_held_out
 from clmkit.scale.processes import join_processes, one_voice
 from clmkit.scale.record import RECORD, describe_score, read_record, read_score, read_track, write_record
@@ -37,6 +39,8 @@ def write_results(
     """
     history = loss_history(trainer.state.log_history)
     shown = {**hyperparameters(trainer.args), "steps": trainer.state.global_step, "processes": trainer.args.world_size}
+    if (lora := record["decisive"].get("lora")) is not None:
+        shown["LoRA"] = json.dumps({**LORA, **lora})
     write_card(
         folder,
         track,

@@ -27,6 +27,7 @@ from clmkit.hub.download import download_model
 from clmkit.hub.upload import push_model
 from clmkit.messages import _
 from clmkit.saving import write_whole
+from clmkit.scale.adapters import adapt, merge_adapter
 from clmkit.scale.arguments import check_optimizer, complete
 from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, cut_files, last_whole, step_of, sync_files, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
@@ -63,7 +64,9 @@ class RunResult(NamedTuple):
     score: Score | None
 
 
-def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> RunResult:
+def train(
+    track: Track, *, stream: Stream | None = None, lora: Mapping[str, Any] | None = None, **arguments: Any
+) -> RunResult:
     """Train what the track says, on as many processes as there are, and go on where an earlier call was killed.
 
     It is what ``python -m clmkit train`` calls in each process that ``accelerate launch`` or ``torchrun`` starts, and
@@ -74,6 +77,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
     Args:
         track: What to train, and on what.
         stream: Given if the data are to be read while training, with memory and disk that do not depend on their size.
+        lora: Given if a LoRA adapter is to be trained in place of all weights: fields of PEFT's ``LoraConfig``, or
+            none. The checkpoints hold the adapter alone; in the end it is added to the weights.
         **arguments: Any field of ``TrainingArguments``; the others are as ``build_trainer`` sets them. What a run can't
             honour is refused before it begins.
 
@@ -98,8 +103,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             tokenizer, prepared = _prepare(track, stream, folder, arguments)
         guard = Guard(folder, arguments["save_total_limit"], prepared.stream)
         with guard.watch(), one_sentence(guard):
-            trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments)
-            record = _resume(folder, earlier, describe_run(track, stream, prepared, trainer.args))
+            trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments, lora)
+            record = _resume(folder, earlier, describe_run(track, stream, prepared, trainer.args, lora))
             if record["status"] == "finished":
                 return RunResult(folder, read_score(record["after"]))
             print_plan(track, prepared, trainer, done=step_of(checkpoint) if checkpoint else 0)
@@ -111,6 +116,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             _train(trainer, guard, checkpoint)
             if guard.stopped:
                 return RunResult(folder, None)
+            if lora is not None:
+                merge_adapter(trainer)
             record["files"] = _save(trainer, folder)
             after = _measure(trainer, prepared)
             if first:
@@ -165,20 +172,27 @@ def _build(
     guard: Guard,
     checkpoint: Path | None,
     arguments: Mapping[str, Any],
+    lora: Mapping[str, Any] | None,
 ) -> Trainer:
     """The Trainer, with the model to start from; with the trained one where only what follows training is left."""
     trained = checkpoint if checkpoint and _is_last(checkpoint) else None
     if trained and arguments.get("load_best_model_at_end"):
         trained = checkpoint_folder(guard.output_dir, _state_of(trained).best_global_step or step_of(trained))
-    with PartialState().local_main_process_first():
-        model = AutoModelForCausalLM.from_pretrained(trained or download_model(track.model))
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(arguments.get("fsdp"))
+    if sharded and lora is not None:
+        raise ValueError("a LoRA adapter is not sharded: leave out FSDP or --lora")
+    base = trained if lora is None else None
+    with PartialState().local_main_process_first():
+        model = AutoModelForCausalLM.from_pretrained(base or download_model(track.model))
+    if lora is not None:
+        model = adapt(model, lora, trained, arguments.get("seed", 42))
     settings = {
         "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
         **arguments,
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
-        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded,  # no process has the whole model then
+        # Of a sharded model no process has the whole, and with an adapter there is none before the end.
+        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded and lora is None,
     }
     trainer_class: Any = partial(SharedTrainer, guard)
     blocks = {"train": prepared.train, "test": prepared.test}

@@ -1,6 +1,8 @@
 """Breaks of breaks: runs that are killed again and again, each time in the run that has just been resumed."""
 
 import json
+import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -9,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.scale.checkpoints import last_whole, step_of
 from tests.training import jobs
-from tests.training.launch import log_of, run, same_weights, start
+from tests.training.launch import finish, log_of, record, run, same_weights, start
 from tests.training.test_streams import first_epoch, make_stream
 
 pytestmark = pytest.mark.alone  # as test_survival.py: processes that are killed, and waited for
@@ -111,14 +114,54 @@ def test_a_run_goes_on_with_another_number_of_processes_and_sees_every_block_onc
         assert Counter(map(tuple, blocks)) == Counter(map(tuple, epoch))
 
 
+LORA = '{"r": 4, "lora_dropout": 0.1}'
+
+
 @pytest.mark.parametrize("links", LENGTHS)
+@pytest.mark.parametrize("lora", [{}, {"lora": LORA}], ids=["all weights", "LoRA"])
 def test_two_processes_that_are_killed_in_each_run_that_goes_on_end_with_the_weights_of_ones_never_killed(
-    words_of: Words, noisy_model: Path, small_shards: Path, tmp_path: Path, links: int
+    words_of: Words, noisy_model: Path, small_shards: Path, tmp_path: Path, links: int, lora: dict[str, str]
 ) -> None:
     how: dict[str, Any] = {"model": noisy_model, "data": small_shards / "*.jsonl", "streaming": True, "window": 10}
-    how |= {"test_size": 0.1, "max_steps": 2 * links + 6, "save_steps": 2, "eval_strategy": "no"}
+    how |= {"test_size": 0.1, "max_steps": 2 * links + 6, "save_steps": 2, "eval_strategy": "no", **lora}
     run(jobs.command, "train", words_of(**how, output_dir=tmp_path / "whole"), log=tmp_path / "w", processes=2)
     words = words_of(**how, output_dir=tmp_path / "killed")
     kill_in_turn(words, links, tmp_path, processes=2)
     run(jobs.command, "train", words, log=tmp_path / "log", processes=2)
     assert same_weights(tmp_path / "whole", tmp_path / "killed")
+    assert not same_weights(tmp_path / "killed", noisy_model)
+
+
+def test_a_lora_run_leaves_checkpoints_of_the_adapter_and_a_whole_model(
+    words_of: Words, noisy_model: Path, tmp_path: Path
+) -> None:
+    words, out = words_of(model=noisy_model, lora=LORA, max_steps=6, save_steps=3), tmp_path / "out"
+    printed = run(jobs.command, "train", words, log=tmp_path / "log")
+    assert re.search(r"LoRA:   [\d,]+ of them are trained", printed)
+    assert (out / "checkpoint-6" / "adapter_model.safetensors").is_file()
+    assert not (out / "checkpoint-6" / "model.safetensors").exists()
+    tensors = load_file(out / "model.safetensors")
+    assert tensors.keys() == load_file(noisy_model / "model.safetensors").keys()
+    said = record(out)
+    assert said["after"]["perplexity"] < said["before"]["perplexity"]
+    measured = run(jobs.command, "evaluate", [str(out)], log=tmp_path / "e")
+    assert f"Perplexity {said['after']['perplexity']:.2f} on" in measured
+    assert '"r": 4' in (out / "README.md").read_text()
+    os.truncate(out / "model.safetensors", 100)  # saved again, from the last checkpoint
+    assert "Going on from checkpoint-6" in run(jobs.command, "train", words, log=tmp_path / "again")
+    again = load_file(out / "model.safetensors")
+    assert all((tensors[name] == again[name]).all() for name in tensors)
+
+
+@pytest.mark.parametrize(
+    ("lora", "problem"),
+    [
+        ('{"rank": 4}', "is not for PEFT's LoraConfig: .*unexpected keyword argument 'rank'"),
+        ('{"target_modules": ["nowhere"]}', "Target modules .*nowhere.* not found"),
+    ],
+)
+def test_what_peft_does_not_take_is_one_sentence(words_of: Words, tmp_path: Path, lora: str, problem: str) -> None:
+    assert finish(start(jobs.command, "train", words_of(lora=lora), log=tmp_path / "log")) == [1]
+    said = log_of(tmp_path / "log", 0).read_text()
+    assert re.search(f"train: .*{problem}", said)
+    assert "Traceback" not in said
