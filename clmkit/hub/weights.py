@@ -55,13 +55,16 @@ def say_pickle(name: str) -> None:
 
 def is_model(folder: Path) -> bool:
     """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
-    files = weight_files(folder) if (folder / "config.json").is_file() else []
+    if not (folder / "config.json").is_file():
+        return False
     try:
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        files = weight_files(folder)
         for path in files:
             if path.suffix == ".safetensors":
                 with safe_open(path, "numpy"):
                     pass  # its header was read, and agrees with its size
-    except (FileNotFoundError, SafetensorError) as error:
+    except (FileNotFoundError, SafetensorError, ValueError) as error:  # ValueError: it is no JSON, or no text
         print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
         return False
     return bool(files)

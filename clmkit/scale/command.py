@@ -16,6 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
+from clmkit.scale.adapters import read_lora
 from clmkit.scale.guard import INTERRUPTED, TERMINATED
 from clmkit.scale.processes import one_voice
 from clmkit.scale.results import evaluate, generate
@@ -157,6 +158,13 @@ def _add_options_of_data(parser: argparse.ArgumentParser) -> None:
     add("data_config", "which configuration of the data set on the Hub, if it has several")
     add("test_size", "the share of rows to test on; by default 0.2, and 0.01 of a stream", type=float)
     add("test_rows", "test on so many rows of a stream at most", type=int, default=Stream.test_rows)
+    add(
+        "lora",
+        "train a LoRA adapter in place of all weights; fields of PEFT's LoraConfig as JSON, such as '{\"r\": 16}'",
+        type=read_lora,
+        nargs="?",
+        const={},
+    )
     add("window", "shuffle so many rows of a stream at a time; memory holds them", type=int, default=Stream.window)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from accelerate import PartialState
 from datasets import Dataset, IterableDataset, load_dataset
 from pyarrow import parquet
@@ -13,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, prepare_blocks
 from clmkit.files import check_encoding, describe_files, find_builder, open_hub_data
+from clmkit.messages import _
 from clmkit.paths import find_files
 from clmkit.saving import write_whole
 from clmkit.scale.streams import BlockStream, Stream, hold_out
@@ -94,7 +96,7 @@ def prepare_stream(
     """
     rows, source = _open(track)
     share = 0.01 if track.test_size is None else track.test_size
-    kept = (folder / HELD_OUT).is_file()
+    kept = _has_held_out(folder)
     train, test = hold_out(join_answers(rows, track.text_column), share, 0 if kept else stream.test_rows)
     if not kept:
         if not len(test):
@@ -120,11 +122,22 @@ def prepare_stream(
     return Prepared(blocks, held_out, share, facts, hashlib.sha256(source.encode()).hexdigest())
 
 
+def _has_held_out(folder: Path) -> bool:
+    """Whether the blocks to test on are there; if they are broken, a line says so."""
+    path = folder / HELD_OUT
+    try:
+        return path.is_file() and bool(parquet.read_metadata(path))
+    except pa.ArrowInvalid as error:  # a loss of power can leave it empty, or in part
+        print(_("Passing over {path}, which is broken: {error}", path=path.as_posix(), error=str(error)))
+        return False
+
+
 def read_held_out(folder: Path) -> Dataset:
     """The blocks that a streamed run is tested on; ``Dataset.from_parquet`` would leave a copy in the cache.
 
     Raises:
-        OSError: If the file is not there, or not whole.
+        FileNotFoundError: If the file is not there.
+        ValueError: If it is not whole (pyarrow's ``ArrowInvalid``).
     """
     return Dataset(parquet.read_table(folder / HELD_OUT))
 

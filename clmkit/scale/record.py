@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 from clmkit.evaluation import Score
 from clmkit.messages import _
 from clmkit.saving import write_whole
+from clmkit.scale.checkpoints import sync_files
 from clmkit.scale.data import Prepared
 from clmkit.scale.streams import Stream
 from clmkit.texts import SPLIT_SEED
@@ -25,7 +26,13 @@ from clmkit.training.tuned_models import DECISIVE
 LIBRARIES = ("clmkit", "accelerate", "datasets", "tokenizers", "torch", "transformers")
 
 
-def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments) -> dict[str, Any]:
+def describe_run(
+    track: Track,
+    stream: Stream | None,
+    prepared: Prepared,
+    args: TrainingArguments,
+    lora: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What is known of a run before it begins, as ``run.json`` has it.
 
     Args:
@@ -33,6 +40,7 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         stream: What only a stream needs.
         prepared: The blocks.
         args: The arguments of training.
+        lora: What was said of a LoRA adapter, if one is trained.
 
     Returns:
         Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
@@ -45,8 +53,10 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         "blocks_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         **{name: values.get(name) for name in DECISIVE},
     }
+    if lora is not None:
+        decisive["lora"] = dict(lora)
     if stream:
-        decisive |= {**asdict(stream), "held_out": prepared.held_out, "processes": args.world_size}
+        decisive |= {**asdict(stream), "held_out": prepared.held_out}
         decisive |= {"text_column": track.text_column, "append_eos": track.append_eos}
     return {
         "status": "training",
@@ -113,6 +123,7 @@ def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
     """
     with write_whole(folder) as unfinished:
         (unfinished / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        sync_files(unfinished)
 
 
 def check_same_run(folder: str | Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM
 
 from clmkit import evaluation
-from clmkit.scale import run
+from clmkit.scale import guard, run
 from clmkit.scale.command import run_command
 from clmkit.scale.processes import join_processes, one_voice
 from clmkit.scale.streams import BlockStream
@@ -44,6 +45,31 @@ def note_blocks(words: list[str], notes: Path) -> int:
 
     run.SharedTrainer.training_step = noting
     return run_command("train", words)
+
+
+def note_and_die(words: list[str], notes: Path, steps: int, where: str) -> int:
+    """Train and note the blocks of every step, and be killed after so many of them, in a step or while saving."""
+    done = 0
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    trained, mark = run.SharedTrainer.training_step, guard.mark_whole
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done > steps and where == "step":
+            kill()
+        return trained(*arguments, **options)
+
+    def dying_unmarked(checkpoint: Path) -> None:
+        if done >= steps and where == "save":
+            kill()
+        mark(checkpoint)
+
+    run.SharedTrainer.training_step, guard.mark_whole = dying, dying_unmarked
+    return note_blocks(words, notes)
 
 
 def count_maps(words: list[str], notes: Path) -> int:

@@ -1,4 +1,4 @@
-"""Streams: endless, shuffled, dealt out among processes, and able to go on from any block."""
+"""Streams: endless, shuffled, shared by processes, and able to go on from any block."""
 
 import json
 from collections import Counter
@@ -55,15 +55,19 @@ def test_an_epoch_has_every_token_of_the_rows_to_train_on(
     assert all(len(block) == 16 for block in blocks)
 
 
-@pytest.mark.parametrize("processes", [2, 3, 4])  # four files: dealt out as files, and as rows
-def test_processes_share_the_rows_of_an_epoch(shards: Path, tokenizer: PreTrainedTokenizerBase, processes: int) -> None:
-    whole = Counter(token for block in first_epoch(make_stream(shards, tokenizer, block_size=1)) for token in block)
-    shares = [
-        first_epoch(make_stream(shards, tokenizer, block_size=1, rank=rank, processes=processes))
-        for rank in range(processes)
-    ]
-    assert sum((Counter(token for block in share for token in block) for share in shares), Counter()) == whole
-    assert all(len(share) > whole.total() / processes / 2 for share in shares)
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_processes_take_the_blocks_in_turn_from_one_place_in_the_stream(
+    shards: Path, tokenizer: PreTrainedTokenizerBase, processes: int
+) -> None:
+    blocks = [row["input_ids"] for row in islice(make_stream(shards, tokenizer), 12 * 60)]
+    shared = [make_stream(shards, tokenizer, rank=rank, processes=processes) for rank in range(processes)]
+    shares = [[row["input_ids"] for row in islice(stream, 12 * 30 // processes)] for stream in shared]
+    assert [share[place] for place in range(len(shares[0])) for share in shares] == blocks[: 12 * 30]
+    places = [stream.state_dict() for stream in shared]
+    assert all(place == places[0] for place in places)
+    alone = make_stream(shards, tokenizer)
+    alone.load_state_dict(json.loads(json.dumps(places[0])))
+    assert [row["input_ids"] for row in islice(alone, 12 * 30)] == blocks[12 * 30 :]
 
 
 def test_it_goes_on_from_any_block_into_the_next_epochs(shards: Path, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -1,6 +1,7 @@
 """The tuned models of the three frameworks: where they lie, and how one is found or trained."""
 
 import dataclasses
+import os
 import re
 import shutil
 import sys
@@ -271,6 +272,11 @@ def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pyte
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()
     for length in (len(weights) // 2, 100, 0):
         (tmp_path / "model" / "model.safetensors").write_bytes(weights[:length])
+        assert not is_model(tmp_path / "model")
+        assert "was not written whole" in capsys.readouterr().out
+    (tmp_path / "model" / "model.safetensors").write_bytes(weights)
+    for length in (100, 0):
+        os.truncate(tmp_path / "model" / "config.json", length)
         assert not is_model(tmp_path / "model")
         assert "was not written whole" in capsys.readouterr().out
 
