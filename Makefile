@@ -154,7 +154,7 @@ site: setup ## build the course as a website from the notebooks' stored outputs:
 
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install $(QUIETLY) uv
-	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra lora --extra real-model --extra lab --extra bench --extra site --extra test --extra browser)
+	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra fast --extra lora --extra real-model --extra lab --extra bench --extra site --extra test --extra browser)
 	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
 
 define compile

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from huggingface_hub.constants import HF_HOME
 from packaging.requirements import Requirement
 
+from clmkit.gigatokens import gigatoken_problem
 from clmkit.hub.client import get_token
 from clmkit.hub.login import hub_problem, login_status
 from clmkit.kernels import KERAS_KERNEL, gpu_precision, has_gpu, start_tensorflow
@@ -38,6 +39,7 @@ def examine() -> Iterator[Finding]:
     yield _python()
     yield from _packages()
     yield from _kernels()
+    yield _tokenizing()
     yield _gpu()
     yield _disk(track)
     yield _cache()
@@ -118,6 +120,13 @@ def _kernels() -> Iterator[Finding]:
         yield Finding("FAIL", keras, _("its Python, {path}, is gone: make setup", path=python))
     else:
         yield Finding("note", keras, frozen)
+
+
+def _tokenizing() -> Finding:
+    if problem := gigatoken_problem():
+        return Finding("note", _("Tokenizing"), _("without gigatoken, the same but slower: {problem}", problem=problem))
+    detail = _("by gigatoken {version} where it gives the same ids", version=importlib.metadata.version("gigatoken"))
+    return Finding("ok", _("Tokenizing"), detail)
 
 
 def _gpu() -> Finding:

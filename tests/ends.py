@@ -17,7 +17,7 @@ from benchmarks.common import format_table
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements" / "main.txt"
 RESOLUTIONS = {"floors": "lowest-direct", "newest": "highest"}
-EXTRAS = ("torch", "keras-hub", "lora", "real-model", "lab", "test")
+EXTRAS = ("torch", "keras-hub", "fast", "lora", "real-model", "lab", "test")
 # Notebooks of this kernel too. The Keras kernel has exact versions, and Colab's stand-in Google's.
 TESTS = ("tests/unit", "tests/bad_input", "tests/training/test_arguments.py", "tests/training/test_streams.py")
 TESTS += ("tests/notebooks/test_notebooks.py",)

@@ -15,6 +15,7 @@ FLOORS += (
     "aligned",
     "files",
     "eli5",
+    "gigatokens",
     "tokenization",
     "chunking",
     "evaluation",

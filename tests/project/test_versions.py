@@ -17,7 +17,7 @@ LOCKS = {
     for name in ("main.txt", "keras.txt")
 }
 EXTRAS = {
-    "main.txt": ("torch", "keras-hub", "lora", "real-model", "lab", "bench", "site", "test", "browser"),
+    "main.txt": ("torch", "keras-hub", "fast", "lora", "real-model", "lab", "bench", "site", "test", "browser"),
     "keras.txt": ("keras", "keras-kernel"),
 }
 PYTHONS = ("3.11", "3.12", "3.13")

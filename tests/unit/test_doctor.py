@@ -30,6 +30,7 @@ def test_a_machine_that_can_run_the_quick_track_passes(capsys: pytest.CaptureFix
         "Packages",
         "Kernel python3",
         "Kernel clmkit-keras",
+        "Tokenizing",
         "GPU",
         "Free disk",
         "Cache",
@@ -76,6 +77,15 @@ def test_packages_are_held_against_the_lock(
     finding = next(finding for finding in doctor.examine() if finding.what == "Packages")
     assert finding.level == level
     assert detail in finding.detail
+
+
+@pytest.mark.parametrize(("problem", "level"), [(None, "ok"), ("gigatoken is not installed", "note")])
+def test_what_tokenizes_is_said(problem: str | None, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "gigatoken_problem", lambda: problem)
+    monkeypatch.setattr(doctor.importlib.metadata, "version", lambda package: "0.10.0")
+    finding = doctor._tokenizing()
+    assert finding.level == level
+    assert (problem or "by gigatoken 0.10.0") in finding.detail
 
 
 def test_a_python_that_is_too_old_fails(monkeypatch: pytest.MonkeyPatch) -> None:
