@@ -4,7 +4,7 @@ import ctypes
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from transformers import (
@@ -23,14 +23,14 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from clmkit.chunking import check_block_size, collate_blocks, context_length, prepare_blocks
 from clmkit.evaluation import LossHistory
 from clmkit.hub.download import download_model
-from clmkit.hub.upload import Uploads
 from clmkit.kernels import gpu_precision
-from clmkit.saving import check_output_dir, write_whole
+from clmkit.saving import check_output_dir
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
 from clmkit.training.arguments import check_fields, check_parts, fill_in
 from clmkit.training.base_models import prepare_to_train
-from clmkit.training.output_folder import TUNED_ON, check_free, hold, is_held, release
+from clmkit.training.output_folder import TUNED_ON, check_free, is_held
+from clmkit.training.trainer_callbacks import HoldFolder, HubCallback
 from clmkit.widgets.live import LivePlot
 
 # The guide's, and what its call lacks; build_trainer adds what depends on the track or the machine.
@@ -90,80 +90,6 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(threshold, 2**31 - 1) for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
-
-
-class HubCallback(TrainerCallback):
-    """Uploads a model over HTTP while the Trainer trains it, and says so when an upload fails.
-
-    The Trainer's own ``push_to_hub=True`` says nothing of an upload that fails while it trains (transformers 5.23).
-    """
-
-    def __init__(
-        self,
-        output_dir: str | Path,
-        hub_model_id: str | None = None,
-        hub_token: str | None = None,
-        hub_private_repo: bool | None = None,
-        hub_strategy: str = "every_save",
-    ) -> None:
-        """Make the repository on the Hub, before any training.
-
-        Args:
-            output_dir: The folder to save into; what is uploaded is this folder, without its checkpoints.
-            hub_model_id: As the name for ``Uploads``.
-            hub_token: As the token for ``Uploads``.
-            hub_private_repo: As ``private`` for ``Uploads``.
-            hub_strategy: ``"end"`` uploads once, at the end.
-
-        Raises:
-            OSError: If the folder can't be written, and as ``Uploads``, whose errors are kinds of it.
-        """
-        self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token, hub_private_repo)
-        self.only_at_end = hub_strategy == "end"
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
-        """With every checkpoint, upload the model, unless only the end counts or the last upload is under way."""
-        if not (self.uploads.busy or self.only_at_end):
-            self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
-    ) -> None:
-        """Wait for the upload under way, and upload the last state unless that was it."""
-        self.uploads.finish()
-        if self.uploads.step != state.global_step:
-            self._save_and_upload("End of training", state, objects)
-            self.uploads.finish()
-
-    def _save_and_upload(self, message: str, state: TrainerState, objects: Mapping[str, Any]) -> None:
-        with write_whole(self.uploads.folder) as unfinished:
-            objects["model"].save_pretrained(unfinished)
-            objects["processing_class"].save_pretrained(unfinished)
-        self.uploads.start(message, state.global_step)
-
-
-class HoldFolder(TrainerCallback):
-    """Lets one process at a time train into the output folder."""
-
-    held: ClassVar[set[Path]] = set()  # by this process, of a training that was interrupted too
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
-    ) -> None:
-        """Take the folder, unless this process has it: from ``train``, or of a training that was interrupted."""
-        folder = Path(str(args.output_dir)).resolve()
-        if state.is_world_process_zero and not is_held(folder):
-            hold(folder, "choose another output_dir; a notebook whose training was interrupted has it until it ends")
-            HoldFolder.held.add(folder)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
-    ) -> None:
-        """Give it back."""
-        folder = Path(str(args.output_dir)).resolve()
-        if folder in HoldFolder.held:
-            HoldFolder.held.discard(folder)
-            release(folder)
 
 
 class LivePlotCallback(TrainerCallback):
