@@ -166,16 +166,7 @@ def build_trainer(
         ImportError: If an argument asks for a package that is not installed.
     """
     check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
-    known = {"push_to_hub": push_to_hub, **fill_in(track, {**COURSE_ARGUMENTS, **hardware_arguments(model)}, arguments)}
-    check_fields(known, ["loss"] if trainer_class is Trainer else None)
-    _check_honoured(known)
-    del known["push_to_hub"]
-    asked_for = arguments.get("report_to") or []
-    check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
-    args = TrainingArguments(**known)
-    if args.fp16 and args.device.type == "cpu":
-        raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
-    check_parts(args, model)
+    args = _check_arguments(track, model, arguments, push_to_hub, ["loss"] if trainer_class is Trainer else None)
     output_dir = check_output_dir(str(args.output_dir))
     if args.process_index == 0 and not is_held(output_dir):  # by `train`, which has looked itself
         check_free(output_dir, track.model, getattr(model, "name_or_path", ""))
@@ -195,6 +186,23 @@ def build_trainer(
         processing_class=tokenizer,
         callbacks=[HoldFolder(), *callbacks, *uploader],
     )
+
+
+def _check_arguments(
+    track: Track, model: PreTrainedModel, arguments: dict[str, Any], push_to_hub: bool, metrics: list[str] | None
+) -> TrainingArguments:
+    """The arguments of training, each of which can be honoured."""
+    known = {"push_to_hub": push_to_hub, **fill_in(track, {**COURSE_ARGUMENTS, **hardware_arguments(model)}, arguments)}
+    check_fields(known, metrics)
+    _check_honoured(known)
+    del known["push_to_hub"]
+    asked_for = arguments.get("report_to") or []
+    check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
+    args = TrainingArguments(**known)
+    if args.fp16 and args.device.type == "cpu":
+        raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
+    check_parts(args, model)
+    return args
 
 
 def _check_honoured(arguments: Mapping[str, Any]) -> None:
