@@ -19,9 +19,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets, load_datase
 from datasets.config import HF_DATASETS_CACHE
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils import logging
-from huggingface_hub import HfApi
 
-from clmkit.hub.client import hub_step
 from clmkit.json_rows import read_json
 from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
 from clmkit.paths import check_data_file
@@ -159,33 +157,6 @@ def describe_files(files: Sequence[str]) -> str:
     names = described[0][0] if len(files) == 1 else f"{len(files)} files, {described[0][0]} to {described[-1][0]}"
     sha256 = hashlib.sha256(json.dumps(described).encode()).hexdigest()
     return f"{names}, {sum(size for _, size, _ in described):,} bytes, sha256 {sha256}"
-
-
-def open_hub_data(
-    name: str, revision: str | None = None, *, config: str | None = None, streaming: bool = False
-) -> tuple[Any, str]:
-    """Open the training rows of a data set on the Hub.
-
-    Args:
-        name: The data set's id.
-        revision: A branch, tag or commit; by default the newest.
-        config: Which of its configurations, if it has several.
-        streaming: Whether to read the rows as they are asked for, in place of downloading them.
-
-    Returns:
-        The rows, a ``Dataset`` or an ``IterableDataset``, and their source: the id with the commit.
-
-    Raises:
-        PermissionError: If the Hub wants a login, or another one.
-        ConnectionError: If the Hub, or the way to it, fails.
-        OSError: If the disk is full.
-    """
-    with hub_step(f"asking the Hub for {name}", "Check the name, or name a local file"):
-        commit = HfApi().dataset_info(name, revision=revision).sha
-    with hub_step(f"loading {name}", "What has arrived is kept: run this again"):
-        rows = load_dataset(name, config, split="train", revision=commit, streaming=streaming)
-    which = f", configuration {config}" if config else ""
-    return rows, f"{name}{which}, commit {commit}"
 
 
 def _read(path: Path, builder: str, sha256: str, text_column: str | None, encoding: str | None) -> Dataset | None:
