@@ -8,18 +8,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, Features, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils import logging
-from huggingface_hub import HfApi
 from pyarrow import ArrowException
 
 from clmkit.aligned import align
 from clmkit.csv_rows import read_csv
-from clmkit.hub.client import hub_step, is_disk_full
+from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
 from clmkit.kept import fits, kept_file
 from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, open_unpacked
@@ -184,33 +182,6 @@ def _digest(path: Path, size: int, whole: bool) -> str:
             file.seek((size - SAMPLE) * sample // (SAMPLES - 1))
             digest.update(file.read(SAMPLE))
     return digest.hexdigest()
-
-
-def open_hub_data(
-    name: str, revision: str | None = None, *, config: str | None = None, streaming: bool = False
-) -> tuple[Any, str]:
-    """Open the training rows of a data set on the Hub.
-
-    Args:
-        name: The data set's id.
-        revision: A branch, tag or commit; by default the newest.
-        config: Which of its configurations, if it has several.
-        streaming: Whether to read the rows as they are asked for, in place of downloading them.
-
-    Returns:
-        The rows, a ``Dataset`` or an ``IterableDataset``, and their source: the id with the commit.
-
-    Raises:
-        PermissionError: If the Hub wants a login, or another one.
-        ConnectionError: If the Hub, or the way to it, fails.
-        OSError: If the disk is full.
-    """
-    with hub_step(f"asking the Hub for {name}", "Check the name, or name a local file"):
-        commit = HfApi().dataset_info(name, revision=revision).sha
-    with hub_step(f"loading {name}", "What has arrived is kept: run this again"):
-        rows = load_dataset(name, config, split="train", revision=commit, streaming=streaming)
-    which = f", configuration {config}" if config else ""
-    return rows, f"{name}{which}, commit {commit}"
 
 
 def _read(path: Path, builder: str, sha256: str, text_column: str | None, encoding: str | None) -> Dataset | None:

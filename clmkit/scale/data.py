@@ -13,7 +13,8 @@ from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, prepare_blocks
-from clmkit.files import check_encoding, describe_files, find_builder, open_hub_data
+from clmkit.files import check_encoding, describe_files, find_builder
+from clmkit.hub.data_sets import open_hub_data
 from clmkit.messages import _
 from clmkit.paths import find_files
 from clmkit.saving import write_whole
