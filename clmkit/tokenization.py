@@ -5,6 +5,7 @@ from array import array
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,24 +56,22 @@ def tokenize(
         As many rows, of the same kind, with the single column ``input_ids`` (lists of int32).
 
     Raises:
-        ValueError: If the column is not there or holds something else than text, the tokenizer has no ``tokenizers``
-            backend, ``append_eos`` is asked of a tokenizer without an eos_token, or ``fast=True`` where gigatoken is
-            not there or does not take the tokenizer.
+        ValueError: If the column is not there or holds something else than text, as ``check_tokenizer`` (the tokenizer
+            has no ``tokenizers`` backend, ``append_eos`` is asked of one without an eos_token, or it has more tokens
+            than the model that lies in its folder), or if ``fast=True`` where gigatoken is not there or does not take
+            the tokenizer.
     """
     if isinstance(dataset, DatasetDict):
         how: dict[str, Any] = {"text_column": text_column, "append_eos": append_eos, "num_proc": num_proc, "fast": fast}
         return DatasetDict({side: tokenize(rows, tokenizer, **how) for side, rows in dataset.items()})
     _check_text_column(dataset, text_column)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
-    if append_eos and tokenizer.eos_token_id is None:
-        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
-    if fast and (problem := gigatoken_problem() or tokenizer_problem(json.loads(_plain_json(backend)))):
+    check_tokenizer(tokenizer, append_eos=append_eos)
+    tokenizer_json = _plain_json(tokenizer.backend_tokenizer)
+    if fast and (problem := gigatoken_problem() or tokenizer_problem(json.loads(tokenizer_json))):
         raise ValueError(f"fast=True, but gigatoken can't be used: {problem}. Leave fast out, for the same ids")
     # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
     arguments = {
-        "tokenizer_json": _plain_json(backend),
+        "tokenizer_json": tokenizer_json,
         "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False)),
         "eos_id": tokenizer.eos_token_id if append_eos else None,
         "fast": fast,
@@ -83,6 +82,28 @@ def tokenize(
     )
     tokens = encode() if isinstance(dataset, IterableDataset) else encode(num_proc=num_proc, desc="Tokenize")
     return tokens.with_format(None)
+
+
+def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", *, append_eos: bool = False) -> None:
+    """Raise a ValueError unless ``tokenize`` can use a tokenizer, and the model in its folder takes all its tokens."""
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
+    if append_eos and tokenizer.eos_token_id is None:
+        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
+    path = Path(tokenizer.name_or_path, "config.json")
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
+    if isinstance(known, int):
+        check_vocabulary(tokenizer, known)
+
+
+def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", known: int) -> None:
+    """Raise a ValueError if a tokenizer has more tokens than the model's embedding, which has so many."""
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
+            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
+        )
 
 
 def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> None:

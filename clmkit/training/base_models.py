@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
+from clmkit.hub.models import check_causal as check_causal
+from clmkit.tokenization import check_vocabulary
 from clmkit.training.generation_config import make_savable
 
 
@@ -26,12 +27,7 @@ def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     """
     check_causal(model.config)
     embedding: Any = model.get_input_embeddings()
-    known = len(embedding.weight)
-    if len(tokenizer) > known:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
-            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
-        )
+    check_vocabulary(tokenizer, len(embedding.weight))
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.is_floating_point():
             parameter.data = parameter.data.float()
@@ -55,18 +51,3 @@ def fuse_gelu(model: PreTrainedModel) -> int:
     for layer in layers:
         layer.act = torch.nn.GELU(approximate="tanh")
     return len(layers)
-
-
-def check_causal(config: PreTrainedConfig) -> None:
-    """Raise a ValueError unless a model of such a configuration predicts each token from those before it alone.
-
-    Transformers would load BERT as a "causal" model too, in which each token sees those after it.
-    """
-    kind = config.model_type
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
-        what = "continues no text of its own: it is an encoder with a decoder, or no language model"
-    elif kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and getattr(config, "is_decoder", None) is False:
-        what = "is an encoder: in it each token sees those that follow"
-    else:
-        return
-    raise ValueError(f"a model of the type {kind!r} {what}. Choose a causal language model, such as GPT-2 or Llama")

@@ -37,6 +37,7 @@ def whole(tmp_path: Path) -> Path:
     """A folder with the files of a model."""
     for name in FILES:
         (tmp_path / name).touch()
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     return tmp_path
 
 
