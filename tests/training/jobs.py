@@ -47,8 +47,15 @@ def note_blocks(words: list[str], notes: Path) -> int:
     return run_command("train", words)
 
 
-def note_and_die(words: list[str], notes: Path, steps: int, where: str) -> int:
-    """Train and note the blocks of every step, and be killed after so many of them, in a step or while saving."""
+def note_and_die(
+    words: list[str], notes: Path, steps: int, where: str, environment: dict[str, str] | None = None
+) -> int:
+    """Train and note the blocks of every step, and be killed after so many of them, in a step or while saving.
+
+    In an environment that accelerate made, the model is sharded.
+    """
+    if environment:
+        see_gpus(environment)
     done = 0
 
     def kill() -> None:
@@ -208,8 +215,8 @@ def command_in(words: list[str], environment: dict[str, str]) -> int:
     return run_command("train", words)
 
 
-def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
-    """The same, on CPUs as if they were GPUs: accelerate 1.15 shards on GPUs only, PyTorch does on CPUs too."""
+def see_gpus(environment: dict[str, str]) -> None:
+    """Take CPUs as if they were GPUs: accelerate 1.15 shards on GPUs only, PyTorch does on CPUs too."""
     original = PartialState.__init__
 
     def as_if_on_gpus(self: Any, *arguments: Any, **options: Any) -> None:
@@ -218,7 +225,12 @@ def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
             self.distributed_type = DistributedType.MULTI_GPU
 
     PartialState.__init__ = as_if_on_gpus
-    return command_in(words, environment)
+    os.environ |= environment
+
+
+def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
+    see_gpus(environment)
+    return run_command("train", words)
 
 
 def slow_evaluation(words: list[str], told: Any) -> int:

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from clmkit.scale.checkpoints import last_whole, step_of
 from tests.training import jobs
 from tests.training.launch import finish, log_of, record, run, same_weights, start
+from tests.training.test_configs import environment_of
 from tests.training.test_streams import first_epoch, make_stream
 
 pytestmark = pytest.mark.alone  # as test_survival.py: processes that are killed, and waited for
@@ -40,13 +41,20 @@ def taken(notes: Path, processes: int, begun: int = 0) -> list[list[Any]]:
 
 
 def kill_in_turn(
-    words: list[str], links: int, tmp_path: Path, *, processes: int = 1, notes: str = "notes", steps: int = 3
+    words: list[str],
+    links: int,
+    tmp_path: Path,
+    *,
+    processes: int = 1,
+    notes: str = "notes",
+    steps: int = 3,
+    environment: dict[str, str] | None = None,
 ) -> None:
     """Kill a run, and each run that goes on from it, some steps after it began; every third as it saves."""
     for link in range(links):
         where, after = ("save", steps + 1) if link % 3 == 2 else ("step", steps)
         before = last_whole(tmp_path / "killed")
-        job = (jobs.note_and_die, words, tmp_path / notes, after, where)
+        job = (jobs.note_and_die, words, tmp_path / notes, after, where, environment)
         started = start(*job, log=tmp_path / "log", processes=processes)
         started[0].join(120)
         for process in started:  # as a launcher does
@@ -130,6 +138,21 @@ def test_two_processes_that_are_killed_in_each_run_that_goes_on_end_with_the_wei
     run(jobs.command, "train", words, log=tmp_path / "log", processes=2)
     assert same_weights(tmp_path / "whole", tmp_path / "killed")
     assert not same_weights(tmp_path / "killed", noisy_model)
+
+
+@pytest.mark.parametrize("links", [2, pytest.param(20, marks=pytest.mark.long)])
+def test_a_sharded_model_that_is_killed_in_each_run_that_goes_on_ends_with_the_weights_of_one_never_killed(
+    words_of: Words, small_shards: Path, tmp_path: Path, links: int
+) -> None:
+    environment = environment_of("fsdp.yaml")
+    how: dict[str, Any] = {"data": small_shards / "*.jsonl", "streaming": True, "window": 10, "test_size": 0.1}
+    how |= {"max_steps": 2 * links + 6, "save_steps": 2, "eval_strategy": "no"}
+    whole, words = (words_of(**how, output_dir=tmp_path / name) for name in ("whole", "killed"))
+    run(jobs.shard_on_a_cpu, whole, environment, log=tmp_path / "w", processes=2)
+    kill_in_turn(words, links, tmp_path, processes=2, environment=environment)
+    printed = run(jobs.shard_on_a_cpu, words, environment, log=tmp_path / "log", processes=2)
+    assert "not known before it begins" in printed, "the model was not to be sharded"
+    assert same_weights(tmp_path / "whole", tmp_path / "killed")
 
 
 def test_a_lora_run_leaves_checkpoints_of_the_adapter_and_a_whole_model(

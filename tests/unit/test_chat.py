@@ -49,12 +49,17 @@ def opened(monkeypatch: pytest.MonkeyPatch, adapted: PeftModel, chatty: PreTrain
     return collect(shown[0])
 
 
-def ask(widgets: list[Any], question: str) -> tuple[list[str], str]:
-    """Type a question and press the button; the texts of the two panels, and the status, when it is done."""
+def press(widgets: list[Any], question: str) -> None:
+    """Type a question and press the button."""
     (area,) = [one for one in widgets if getattr(one, "description", "") == "Question"]
     (button,) = [one for one in widgets if getattr(one, "description", "") == "Ask"]
     area.value = question
     button.click()
+
+
+def ask(widgets: list[Any], question: str) -> tuple[list[str], str]:
+    """Ask a question; the texts of the two panels, and the status, when it is done."""
+    press(widgets, question)
     for thread in threading.enumerate():
         if thread.name == "clmkit-chat":
             thread.join(60)
@@ -74,6 +79,27 @@ def test_both_answer_and_the_adapter_is_what_makes_the_difference(
     assert texts == [before, after]
     assert before != after
     assert status == "Done"
+
+
+@pytest.mark.parametrize("clicks", [20, pytest.param(100, marks=pytest.mark.long)])
+def test_clicked_many_times_while_it_answers_it_ends_with_the_last_answer(
+    opened: list[Any],
+    adapted: PeftModel,
+    chatty: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+    clicks: int,
+) -> None:
+    errors, answered = [], []
+    answer = chat.answer_questions
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    monkeypatch.setattr(chat, "answer_questions", lambda *given, **how: answered.append(1) or answer(*given, **how))
+    for click in range(clicks - 1):
+        press(opened, f"Why {click}?")
+    texts, status = ask(opened, "Why do magnets pull?")
+    (after,) = answer(adapted, chatty, ["Why do magnets pull?"], max_new_tokens=8)
+    assert errors == []
+    assert (texts[1], status) == (after, "Done")
+    assert len(answered) < clicks, "a question that nobody waits for any more was answered"
 
 
 def test_an_empty_question_is_answered_by_what_to_do(opened: list[Any]) -> None:
