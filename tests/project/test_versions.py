@@ -98,3 +98,11 @@ def test_environment_yml_has_the_plain_commands_that_install_the_lock() -> None:
 def test_the_version_stands_in_one_piece() -> None:
     assert clmkit.__version__ == PROJECT["version"]
     assert PROJECT["requires-python"] == ">=3.11,<3.14"
+
+
+def test_the_page_names_every_package_that_the_keras_kernel_holds_back() -> None:
+    main, keras = ({r.name: str(r.specifier)[2:] for r in LOCKS[lock]} for lock in ("main.txt", "keras.txt"))
+    held = {name: (version, main.get(name, "none")) for name, version in keras.items() if version != main.get(name)}
+    page = (ROOT / "MACHINES.md").read_text(encoding="utf-8").split("## What is known against the Keras kernel")[1]
+    rows = re.findall(r"^\| `([\w-]+)` \| (\S+) \| (\S+) \|", page, re.MULTILINE)
+    assert {name: versions for name, *versions in rows} == {name: list(pair) for name, pair in held.items()}
