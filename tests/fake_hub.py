@@ -12,9 +12,11 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import filter_repo_objects
 
+from tests.tokens import remember
+
 # The library by which this huggingface_hub speaks HTTP: httpx2 from version 2 on, httpx or requests before.
 httpx = importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
-TOKEN = "hf_madeUpForThisTest"
+TOKEN = remember("hf_madeUpForThisTest")
 
 
 class Upload(NamedTuple):

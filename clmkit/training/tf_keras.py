@@ -148,7 +148,8 @@ def export_model(
         make_savable(model.generation_config)
         model.generation_config.save_pretrained(unfinished)
         if tokenizer is not None:
-            tokenizer.save_pretrained(unfinished)
+            # As files, chat templates would be written wherever their names lead: CVE-2026-9856, mended in 5.10.
+            tokenizer.save_pretrained(unfinished, save_jinja_files=False)
     return Path(folder)
 
 

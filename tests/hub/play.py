@@ -20,9 +20,10 @@ from tests.hub.course import serve_course
 from tests.hub.fault_table import NAMES_REMEDY, NAMES_STEP, Row
 from tests.hub.repositories import RepoType
 from tests.hub.server import StandInHub
+from tests.tokens import remember
 
 ACCOUNT, SHARED = "ada", "ada/mine"
-WRONG_TOKEN = "hf_wrong" + "0" * 26
+WRONG_TOKEN = remember("hf_wrong" + "0" * 26)
 
 # Runs what a learner would run, and shows what came of it in the last line. ``HURRY`` divides every wait.
 CLIENT = """

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 from datasets import Dataset, DatasetDict
 from safetensors.numpy import load_file
-from transformers import PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2LMHeadModel, set_seed
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2LMHeadModel, set_seed
 
 from clmkit.tracks import BUNDLED, Track
 from clmkit.training import tf_keras
@@ -92,6 +93,19 @@ def test_a_generation_config_that_contradicts_itself_does_not_keep_a_model_from_
     model.generation_config.update(early_stopping=True, pad_token_id=-1)
     export_model(model, tmp_path)
     assert (tmp_path / "generation_config.json").is_file()
+
+
+def test_the_name_of_a_chat_template_is_no_path(
+    model: TFGPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = {"default": "{{ messages }}", "../../../escaped": "evil"}
+    export_model(model, tmp_path / "inner" / "exported", tokenizer)
+    assert not list(tmp_path.rglob("*.jinja"))
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "inner" / "exported")
+    assert loaded.chat_template == tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path / "inner" / "by itself")
+    assert list(tmp_path.rglob("escaped.jinja")), "transformers does what it should not, left to itself"
 
 
 def test_tied_weights_are_stored_once_and_marked_as_pytorchs(model: TFGPT2LMHeadModel, tmp_path: Path) -> None:

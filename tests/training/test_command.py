@@ -31,6 +31,7 @@ from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import choose_track
 from clmkit.training.pytorch import build_trainer
+from tests.tokens import remember
 from tests.training.launch import record, same_weights
 
 Words = Callable[..., list[str]]
@@ -115,7 +116,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token="hf_secret")) == 0
+    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token=remember("hf_secret"))) == 0
     printed = capsys.readouterr().out
     for line in ("the first 60 rows", "Rows:   0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
