@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
+    GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
@@ -336,3 +337,16 @@ def test_the_text_that_grows_is_the_one_that_is_returned_with_pieces_that_read_o
     assert seen[-1] == text == generate_text(model, tokenizer, "abc", max_new_tokens=60, top_k=0)
     assert all(text.startswith(part) for part in seen)
     assert len(set(seen)) > 5
+
+
+def test_a_stop_string_ends_the_shown_text_as_it_ends_the_text(
+    tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    before = tuned.generation_config
+    tuned.generation_config = GenerationConfig(**before.to_dict() | {"stop_strings": ["."]})
+    seen: list[str] = []
+    text = stream_text(tuned, tokenizer, PROMPT, seen.append, max_new_tokens=60)
+    tuned.generation_config = before
+    assert seen[-1] == text
+    assert text.count(".") == 1
+    assert text.endswith(".")
