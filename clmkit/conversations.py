@@ -16,7 +16,7 @@ from clmkit.texts import calls_tool, text_of
 from clmkit.tracks import check_whole_number
 
 NOT_COUNTED = -100  # as a label: PyTorch's cross_entropy passes it over
-MORE_THAN_A_TEXT = ("num_return_sequences", "return_dict_in_generate")
+ONE_ANSWER = {"num_return_sequences": 1, "return_dict_in_generate": False}
 
 
 def as_conversations(rows: Dataset) -> Dataset:
@@ -195,7 +195,7 @@ def answer_questions(
         raise ValueError(f"questions must be a list, not one text: [{questions!r}]")
     if not questions or not all(isinstance(question, str) and question.strip() for question in questions):
         raise ValueError("there is no question, or one that is empty: ask at least a word")
-    if more := sorted(name for name in MORE_THAN_A_TEXT if arguments.get(name) not in (None, False, 1)):
+    if more := [name for name, one in ONE_ANSWER.items() if arguments.get(name) not in (None, one)]:
         raise ValueError(f"there is one answer to a question, and {' and '.join(more)} asks for more: leave it out")
     documents = [_render(tokenizer, [{"role": "user", "content": question}]) for question in questions]
     check_room(max(map(len, documents)), max_new_tokens, model)

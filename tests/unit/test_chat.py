@@ -16,6 +16,7 @@ from clmkit.tracks import BUNDLED
 from clmkit.training.lora import add_adapter
 from clmkit.widgets import chat, plots
 from clmkit.widgets.chat import open_chat, plot_token_losses, without_adapter
+from clmkit.widgets.playground import TextStream
 
 QUESTION = "Why is the sky blue?"
 
@@ -128,3 +129,21 @@ def test_the_picture_of_losses_says_what_it_shows(monkeypatch: pytest.MonkeyPatc
     plot_token_losses([TokenLoss("Why $x?\n", None), TokenLoss("So", 2.0), TokenLoss("!", 9.0)], "Before")
     assert "3 tokens, 2 of them counted" in pictures[0].alt
     assert "the mean is 5.50 nats, the largest 9.00 at '!'" in pictures[0].alt
+
+
+def test_an_answer_grows_into_the_answer(adapted: PeftModel, chatty: PreTrainedTokenizerBase) -> None:
+    for seed in range(4):
+        seen: list[str] = []
+        how = {"max_new_tokens": 20, "do_sample": True, "top_k": 0, "temperature": 1.5, "seed": seed}
+        streamer = TextStream(chatty, seen.append, skip_prompt=True)
+        (answer,) = answer_questions(adapted, chatty, [QUESTION], streamer=streamer, **how)
+        assert seen[-1] == answer
+        assert all(answer.startswith(part) for part in seen)
+
+
+@pytest.mark.parametrize("more", [{"num_return_sequences": 2, "do_sample": True}, {"return_dict_in_generate": True}])
+def test_more_than_an_answer_to_a_question_is_refused(
+    model: GPT2LMHeadModel, chatty: PreTrainedTokenizerBase, more: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"one answer to a question, and {next(iter(more))} asks for more"):
+        answer_questions(model, chatty, [QUESTION], **more)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
+    GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
@@ -356,3 +357,16 @@ def test_clicked_many_times_while_it_writes_it_ends_with_the_last_text(
     assert errors == []
     assert opened.status() == "Done"
     assert opened.texts()[1] == generate_text(tuned, tokenizer, PROMPT, **opened.values())
+
+
+def test_a_stop_string_ends_the_shown_text_as_it_ends_the_text(
+    tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    before = tuned.generation_config
+    tuned.generation_config = GenerationConfig(**before.to_dict() | {"stop_strings": ["."]})
+    seen: list[str] = []
+    text = stream_text(tuned, tokenizer, PROMPT, seen.append, max_new_tokens=60)
+    tuned.generation_config = before
+    assert seen[-1] == text
+    assert text.count(".") == 1
+    assert text.endswith(".")
