@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from clmkit.kept import converted, fits, keep, kept_file, plain
+from clmkit.kept import LISTS, converted, keep, kept_file, plain
 from clmkit.texts import find_text_column, no_column
 
 Parts = Sequence[tuple[str, Dataset]]  # each file's name, and its rows
@@ -28,49 +28,77 @@ def align(parts: Parts, text_column: str | None) -> Dataset:
     rows = [part for _, part in parts]
     if all(part.features == rows[0].features for part in rows):
         return concatenate_datasets(rows)
-    text = _check_text(parts, text_column)
-    kinds = {name: _common(parts, name, name == text) for part in rows for name in part.column_names}
+    text, key = _check_text(parts, text_column)
+    names = dict.fromkeys(name for part in rows for name in part.column_names)
+    kinds = {name: _common(parts, name, key if name == text else None) for name in names}
     place = kept_file("aligned", text_column, *((part.info.description, str(part.features)) for part in rows))
     aligned = keep(place, _tables(rows, kinds))
     assert aligned is not None  # no part is empty
     return aligned
 
 
-def _check_text(parts: Parts, text_column: str | None) -> str:
-    """The column that all files have their text in; an empty name if none has any, which join_answers tells."""
-    found: dict[str, str] = {}
+def _check_text(parts: Parts, text_column: str | None) -> tuple[str, str]:
+    """The column that all files have their text in, and under which key; empty where join_answers will find none."""
+    found: dict[tuple[str, str], str] = {}
     for file, part in parts:
         try:
             column = text_column or find_text_column(part.features)
         except ValueError as error:
             column = ""
-            if any(found):
+            if any(outer for outer, _ in found):
                 raise ValueError(f"{file}: {error}") from error
-        outer = column if column in part.column_names else column.partition(".")[0]
+        outer, _dot, key = (column, "", "") if column in part.column_names else column.partition(".")
         if outer and outer not in part.column_names:
             raise ValueError(f"{file}: {no_column(column, part.column_names)}")
-        found.setdefault(outer, file)
+        found.setdefault((outer, key), file)
         if len(found) > 1:
-            (one, first), (other, second) = found.items()
+            ((one, _), first), ((other, _), second) = found.items()
             raise ValueError(
                 f"the text is in the column {one!r} of {first}, and in {other!r} of {second}: give all files the same"
             )
     return next(iter(found))
 
 
-def _common(parts: Parts, name: str, is_text: bool) -> pa.DataType:
-    """A type that holds what a column holds in all files."""
+def _common(parts: Parts, name: str, text: str | None) -> pa.DataType:
+    """A type that holds what a column holds in all files.
+
+    Args:
+        parts: The files and their rows.
+        name: The column's.
+        text: Which key of its objects is the text, empty if all of it is, ``None`` if it is not the text's column.
+    """
     kinds = {file: part.features.arrow_schema.field(name).type for file, part in parts if name in part.column_names}
-    schemas = [pa.schema({name: kind}) for kind in kinds.values()]
     try:
-        kind = plain(pa.unify_schemas(schemas, promote_options="permissive").field(0).type)
+        return plain(_merged(list(kinds.values()), text))
     except pa.ArrowException as error:
-        if is_text:
-            one, other = list(dict.fromkeys(kinds.values()))[:2]
-            names = [next(file for file, kind in kinds.items() if kind == wanted) for wanted in (one, other)]
-            raise ValueError(f"column {name!r} holds {one} in {names[0]}, and {other} in {names[1]}") from error
+        first, one = next(iter(kinds.items()))
+        second, other = next((file, kind) for file, kind in kinds.items() if kind != one)
+        raise ValueError(f"column {name!r} holds {one} in {first}, and {other} in {second}") from error
+
+
+def _merged(kinds: Sequence[pa.DataType], text: str | None) -> pa.DataType:
+    """A type for values of several, which is a string where they have no other in common, and are not the text.
+
+    Raises:
+        pa.ArrowException: If the text has none.
+    """
+    kinds = [kind for kind in dict.fromkeys(kinds) if not pa.types.is_null(kind)] or [pa.string()]
+    if len(kinds) == 1:
+        return kinds[0]
+    if all(isinstance(kind, LISTS) for kind in kinds):
+        return pa.list_(_merged([kind.value_type for kind in kinds], text))
+    if all(map(pa.types.is_struct, kinds)):
+        fields: dict[str, list[pa.DataType]] = {}
+        for field in (field for kind in kinds for field in kind):
+            fields.setdefault(field.name, []).append(field.type)
+        return pa.struct([(name, _merged(some, "" if name == text else None)) for name, some in fields.items()])
+    try:
+        schemas = [pa.schema({"": kind}) for kind in kinds]
+        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    except pa.ArrowException:
+        if text is not None:
+            raise
         return pa.string()
-    return kind if fits(kind) else pa.string()
 
 
 def _tables(rows: Sequence[Dataset], kinds: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:

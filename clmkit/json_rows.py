@@ -110,7 +110,7 @@ def _other(values: list[Any]) -> pa.Array:
 
 def _text_column(path: Path, values: list[Any], column: str, inner: str, where: Place) -> pa.Array:
     """The column that holds the text, or holds it under a key of its objects; what else they hold may become text."""
-    if (typed := _typed(values)) is not None:
+    if (typed := _typed(values)) is not None and not _has_parts(typed.type, inner):
         return typed
     texts = []
     for number, value in enumerate(values):
@@ -121,6 +121,14 @@ def _text_column(path: Path, values: list[Any], column: str, inner: str, where: 
     if (typed := _typed(texts)) is not None:
         return typed
     raise ValueError(f"{path}, {_odd_one(texts, column, where)}")
+
+
+def _has_parts(kind: pa.DataType, inner: str) -> bool:
+    """Whether what stands under the key ``inner`` are lists of objects, as the parts of a message are."""
+    while isinstance(kind, pa.ListType):
+        kind = kind.value_type
+    content = kind.field(inner).type if pa.types.is_struct(kind) and kind.get_field_index(inner) >= 0 else kind
+    return content != kind and isinstance(content, pa.ListType) and pa.types.is_struct(content.value_type)
 
 
 def _only(value: Any, inner: str, depth: int = 0) -> Any:

@@ -92,7 +92,7 @@ def converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """
     if kind != column.type:
         try:
-            if "view" in str(column.type):  # whose casts give broken lists (pyarrow 26.0)
+            if "view" in str(column.type) or "struct" in str(column.type):  # some casts give broken lists (pyarrow 26)
                 raise pa.ArrowNotImplementedError
             column = column.cast(kind)
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError):  # the latter of objects with other keys

@@ -1,6 +1,7 @@
 """The rows of a Parquet file, by column: the text as text, the others as far as they can be read."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,7 +74,10 @@ def _split_column(schema: pa.Schema, text_column: str | None) -> tuple[str, str]
 def _tables(path: Path, file: parquet.ParquetFile, text: str, key: str, left_out: Sequence[str]) -> Iterator[pa.Table]:
     wanted = [name for name in dict.fromkeys(file.schema_arrow.names) if name not in left_out]
     row = 0
-    batches = file.iter_batches(BATCH, columns=wanted)
+    # Over the end of a row group, pyarrow can't read dictionaries in lists.
+    batches = chain.from_iterable(
+        file.iter_batches(BATCH, row_groups=[group], columns=wanted) for group in range(file.num_row_groups)
+    )
     while True:
         try:
             batch = next(batches, None)
@@ -110,8 +114,8 @@ def _unreadable(file: parquet.ParquetFile, names: Sequence[str], text: str) -> U
     """The first column besides the text that can't be read, if one can't."""
     for name in names:
         try:
-            for _batch in file.iter_batches(columns=[name]):
-                pass
+            for group in range(file.num_row_groups):
+                file.read_row_group(group, [name])
         except (pa.ArrowException, OSError):
             return None if name == text else UnreadableColumn(name)
     return None

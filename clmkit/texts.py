@@ -120,7 +120,13 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         columns = dataset.features if len(dataset) else {}
     if not columns:
         raise ValueError("there are no rows: 0 texts to join")
-    column = text_column or find_text_column(columns)
+    try:
+        column = text_column or find_text_column(columns)
+        if isinstance(dataset, Dataset):
+            _check_holds_text(dataset.features, column)
+    except ValueError as error:
+        files = ", ".join(_rows_by_file(dataset))
+        raise ValueError(f"{files}: {error}" if files else str(error)) from error
     join = partial(
         dataset.map,
         _join_batch,
@@ -132,7 +138,6 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     )
     if isinstance(dataset, IterableDataset):
         return join()
-    _check_holds_text(dataset.features, column)
     try:
         return join(num_proc=num_proc, desc=_("Join answers"))
     except BadRow as error:
@@ -150,20 +155,25 @@ def _type_of(features: Mapping[str, Any], column: str) -> Any:
     return getattr(found, "feature", found)
 
 
-def holds_text(features: Mapping[str, Any], column: str) -> bool:
-    """Whether a column holds strings, or lists of strings, as far as its type tells.
+def holds_text(features: Mapping[str, Any], column: str, parts: bool = False) -> bool:
+    """Whether a column holds strings, or lists of strings, or parts of messages, as far as its type tells.
 
     A column of mixed types is of Datasets' type Json: the row that is no text is named when it is joined.
+
+    Args:
+        features: Columns by name.
+        column: Its name.
+        parts: Whether the parts that ``text_of`` joins count as text.
     """
     item = _type_of(features, column)
-    parts = isinstance(item, Mapping) and {"type", "text"} <= set(item)  # of a message, see text_of
-    return type(item).__name__ == "Json" or parts or _is_text(item)
+    in_parts = parts and isinstance(item, Mapping) and {"type", "text"} <= set(item)
+    return type(item).__name__ == "Json" or in_parts or _is_text(item)
 
 
 def _check_holds_text(features: Features, column: str) -> None:
     if _type_of(features, column) is None:
         raise ValueError(no_column(column, features))
-    if not holds_text(features, column):
+    if not holds_text(features, column, parts=True):
         kind = features[column] if column in features else _type_of(features, column)
         raise ValueError(f"column {column!r} holds {kind}, not text: every answer must be a string")
 
@@ -229,12 +239,17 @@ def note_files(dataset: Dataset, rows: Mapping[str, int]) -> None:
     dataset.info.download_checksums = {file: {"num_rows": number} for file, number in rows.items()}
 
 
+def _rows_by_file(dataset: Dataset | IterableDataset) -> dict[str, int]:
+    """What ``note_files`` noted; empty for rows from elsewhere, and streams, which lose it."""
+    noted = dataset.info.download_checksums or {}
+    return {file: note["num_rows"] for file, note in noted.items() if "num_rows" in note}
+
+
 def _place(dataset: Dataset, row: int) -> str:
     """Which row of which file a row was before rows were split, shuffled or selected, as far as it can be told."""
     indices = dataset._indices  # private to datasets; a test names it
     number = row if indices is None else int(indices.column(0)[row].as_py())
-    noted = {file: note.get("num_rows") for file, note in (dataset.info.download_checksums or {}).items()}
-    rows = {file: count for file, count in noted.items() if count is not None}
+    rows = _rows_by_file(dataset)
     if not rows:
         return f"row {number}"
     if sum(rows.values()) != dataset.data.num_rows:  # a part of the table, or a new one: its rows have other numbers
