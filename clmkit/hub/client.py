@@ -12,7 +12,7 @@ from typing import Any
 
 from huggingface_hub import constants, get_session
 from huggingface_hub import get_token as _get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
 # HfHubHTTPError, and a page may come in place of JSON.
@@ -98,6 +98,8 @@ def reason(error: BaseException) -> str:
     status = status_of(error)
     if is_disk_full(error):
         return "the disk is full"
+    if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
+        return f"its owner gives access on request: ask for it on its page, and log in (status {status})"
     if status == 401:
         if get_token() is None:
             return "the Hub wants a login (status 401)"

@@ -278,7 +278,11 @@ def check_result(player: Player, outcome: Outcome) -> None:
     elif outcome is player.again:
         files = player.hub.files(SHARED)
         home = player.hub.folder / "home" / "mine"
-        assert {"config.json", "model.safetensors", "tokenizer_config.json"} <= files.keys(), sorted(files)
+        adapter = (home / "adapter_config.json").exists()
+        wanted = (
+            ("adapter_model.safetensors",) if adapter else ("config.json", "model.safetensors", "tokenizer_config.json")
+        )
+        assert files.keys() >= {*wanted}, sorted(files)
         for name in files.keys() - {".gitattributes"}:
             assert files[name] == (home / name).read_bytes(), f"{name} on the Hub is not the one in the folder"
     if step == "share while training":
