@@ -1,14 +1,13 @@
 """The fields of ``TrainingArguments``: what each may be, so that what can't be is said before anything is computed."""
 
 import difflib
-import inspect
 import json
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
-from dataclasses import fields
 from functools import cache
+from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -19,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel, SchedulerType, Trainer, TrainingArguments, get_scheduler
 from transformers.utils import logging
 
-from clmkit.tracks import Track
+from clmkit.tracks import Track, choose_track
 
 # What people know from other versions or programs, and what does it here.
 RENAMED = {
@@ -166,7 +165,8 @@ def check_fields(arguments: Mapping[str, Any], metrics: Collection[str] | None) 
     hints = _hints()
     for name, value in arguments.items():
         if name not in hints:
-            raise ValueError(f"TrainingArguments have no field {name!r}{hint_at(name, hints)}")
+            of_track = f": it is the track's, choose_track({name}=...)" * (name in signature(choose_track).parameters)
+            raise ValueError(f"TrainingArguments have no field {name!r}{of_track or hint_at(name, hints)}")
         _check_value(name, value, hints[name])
     for name, others in NEEDS.items():
         if arguments.get(name) and not any(arguments.get(other) for other in others):
@@ -196,11 +196,8 @@ def _check_best(arguments: Mapping[str, Any], metrics: Collection[str] | None) -
 
 def hint_at(name: str, known: Iterable[str]) -> str:
     """What to say after an unknown name: what it is called here, or which name is like it, if any is."""
-    of_track = {field.name for field in fields(Track)} - {"output_dir", "learning_rate"}
     if name in RENAMED:
         return f": here it is {RENAMED[name]}"
-    if name in of_track:
-        return f": the track has it, which is chosen by choose_track({name}=...)"
     close = difflib.get_close_matches(name, list(known), n=1)
     return f": did you mean {close[0]!r}?" if close else ""
 
@@ -208,7 +205,7 @@ def hint_at(name: str, known: Iterable[str]) -> str:
 @cache
 def _hints() -> dict[str, Any]:
     hints = get_type_hints(TrainingArguments)
-    return {name: hints[name] for name in inspect.signature(TrainingArguments).parameters}
+    return {name: hints[name] for name in signature(TrainingArguments).parameters}
 
 
 def _check_value(name: str, value: Any, hint: Any) -> None:

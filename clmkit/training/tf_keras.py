@@ -13,7 +13,7 @@ from clmkit.evaluation import Score, count_bytes, sum_losses
 from clmkit.hub.download import download_model
 from clmkit.kernels import has_gpu, start_tensorflow
 from clmkit.saving import write_whole
-from clmkit.tracks import Track
+from clmkit.tracks import Track, check_whole_number
 from clmkit.training import tuned_models
 from clmkit.training.generation_config import make_savable
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
@@ -103,6 +103,7 @@ def score(
     model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16, *, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Score:
     """As ``clmkit.evaluation.score``, for a TensorFlow model; ``val_loss`` of ``fit`` is a mean of batch means."""
+    check_whole_number("batch_size", batch_size)
 
     def batch_losses() -> Iterator[tuple[float, int]]:
         for batch in blocks.iter(batch_size):
@@ -155,6 +156,7 @@ def export_model(
 
 def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTrainedModel:
     """Notebook 06b's training in one call: tune the track's model on blocks of equal length, and return it."""
+    check_whole_number("batch_size", batch_size)
     set_seed(42)
     model = TFAutoModelForCausalLM.from_pretrained(download_model(track.model))
     prepare = partial(model.prepare_tf_dataset, batch_size=batch_size, collate_fn=collate_blocks)

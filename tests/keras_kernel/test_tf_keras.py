@@ -192,3 +192,9 @@ def test_another_model_than_gpt2_is_refused_in_a_sentence(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"tf\.keras takes GPT-2 alone here, .* of the kind 'llama': notebook 6a"):
         check_gpt2(str(tmp_path))
     assert check_gpt2(str(BUNDLED / "tiny_gpt2")) == str(BUNDLED / "tiny_gpt2")
+
+
+def test_a_batch_of_no_block_is_refused_before_a_model_is_loaded(quick: Track) -> None:
+    blocks = DatasetDict(train=Dataset.from_dict({"input_ids": [[1, 2]]}), test=Dataset.from_dict({"input_ids": []}))
+    with pytest.raises(ValueError, match="batch_size must be a whole number of 1 or more, not 0"):
+        train(quick, blocks, batch_size=0)
