@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from huggingface_hub import constants, get_session
+from huggingface_hub import constants
 from huggingface_hub import get_token as _get_token
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+from huggingface_hub.utils import _http
 
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
 # HfHubHTTPError, and a page may come in place of JSON.
@@ -155,16 +156,19 @@ def limit_waits() -> None:
     """
     if constants.HF_HUB_OFFLINE:
         return
-    first = get_session()
+    http: Any = _http
+    # What makes its sessions, perhaps the user's own, with a proxy and certificates; huggingface_hub has it for itself,
+    # and a test names it.
     try:
         from huggingface_hub import set_client_factory
     except ImportError:  # 0.36, of the Keras kernel, whose sessions are requests'
         from huggingface_hub import configure_http_backend
 
-        configure_http_backend(lambda: _limited(type(first)()))
+        make = http._GLOBAL_BACKEND_FACTORY
+        configure_http_backend(lambda: _limited(make()))
     else:
-        hooks = first.event_hooks
-        set_client_factory(lambda: _limited(type(first)(follow_redirects=True, timeout=None, event_hooks=hooks)))
+        make = http._GLOBAL_CLIENT_FACTORY
+        set_client_factory(lambda: _limited(make()))
 
 
 def _limited(session: Any) -> Any:

@@ -9,6 +9,8 @@ from huggingface_hub import HfApi
 from clmkit.hub.client import HUB_ERRORS, few_retries, hub_step, status_of
 from clmkit.messages import _
 
+NOT_CACHED: tuple[type[Exception], ...] = (*HUB_ERRORS, ValueError)  # what Datasets raises of it
+
 
 def open_hub_data(
     name: str, revision: str | None = None, *, config: str | None = None, streaming: bool = False
@@ -55,6 +57,6 @@ def _open_cached(name: str, config: str | None) -> tuple[Any, str] | None:
     try:
         with few_retries():
             rows = load_dataset(name, config, split="train")
-    except (*HUB_ERRORS, ValueError):  # of what is not in the cache, Datasets raises any of them
+    except NOT_CACHED:
         return None
     return rows, Path(rows.cache_files[0]["filename"]).parent.name

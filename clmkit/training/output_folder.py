@@ -43,7 +43,7 @@ def _says(path: Path, *names: str) -> bool:
 
 def is_record(path: Path) -> bool:
     """Whether a file is the JSON of a run of ours, of this version of clmkit or of an earlier one."""
-    return _says(path, "status", "versions")
+    return _says(path, "status", "versions") or _says(path, "status", "options")
 
 
 def foreign_files(folder: Path) -> list[str]:
