@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants
@@ -71,11 +72,20 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
             errno.ENOSPC,
             f"{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
         )
-    if any(isinstance(cause, OSError) and cause.errno in READ_ONLY for cause in _causes(error)):
+    refused = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in READ_ONLY]
+    if refused and all(map(_is_of_cache, refused)):
         return OSError(f"{sentence} Set HF_HOME to a folder that can be written, and start Python again")
+    if refused:
+        return OSError(f"{sentence} {remedy}".rstrip())
     if status_of(error) in (401, 403):
         return PermissionError(f"{sentence} {remedy}".rstrip())
     return ConnectionError(f"{sentence} {remedy}".rstrip())
+
+
+def _is_of_cache(error: OSError) -> bool:
+    """Whether what could not be read or written may be of the cache, and not a file of the learner's."""
+    caches = (constants.HF_HOME, constants.HF_HUB_CACHE)
+    return error.filename is None or any(Path(str(error.filename)).is_relative_to(cache) for cache in caches)
 
 
 def status_of(error: BaseException) -> int | None:

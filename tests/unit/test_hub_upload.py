@@ -252,3 +252,13 @@ def test_an_adapter_to_a_model_of_this_machine_is_not_shared(
     Uploads(folder).start("epoch 1", 5)
     assert f"Not uploading to ada/tuned: {sentence}" in capsys.readouterr().out
     assert hub.uploads == []
+
+
+def test_a_file_of_ones_own_that_cannot_be_read_is_not_taken_for_the_cache(hub: FakeHub, folder: Path) -> None:
+    hub.faults = {0: PermissionError(errno.EACCES, "Permission denied", str(folder / "model.safetensors"))}
+    with pytest.raises(
+        OSError, match=r"Permission denied: 'quick/tuned/model\.safetensors'\. The model is safe"
+    ) as caught:
+        push_model(folder)
+    assert not isinstance(caught.value, ConnectionError)
+    assert "HF_HOME" not in str(caught.value)

@@ -460,5 +460,5 @@ def test_a_folder_with_a_name_as_on_the_hub_is_said_to_be_one(
     assert f"{name} is the folder here, not a model on the Hub." in " ".join(capsys.readouterr().out.split())
     choose_track("quick", model=f"./{name}")
     assert "is the folder here" not in capsys.readouterr().out
-    with pytest.raises(FileNotFoundError, match=r"is a folder here: .* Hub's data set of that name, work"):
+    with pytest.raises(FileNotFoundError, match=r"is a folder here: .* on the Hub, work in another folder"):
         choose_track("quick", data=name)
