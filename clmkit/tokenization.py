@@ -5,7 +5,6 @@ from array import array
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from itertools import repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,10 +55,9 @@ def tokenize(
         As many rows, of the same kind, with the single column ``input_ids`` (lists of int32).
 
     Raises:
-        ValueError: If the column is not there or holds something else than text, as ``check_tokenizer`` (the tokenizer
-            has no ``tokenizers`` backend, ``append_eos`` is asked of one without an eos_token, or it has more tokens
-            than the model that lies in its folder), or if ``fast=True`` where gigatoken is not there or does not take
-            the tokenizer.
+        ValueError: If the column is not there or holds something else than text, the tokenizer has no ``tokenizers``
+            backend, ``append_eos`` is asked of one without an eos_token, or ``fast=True`` where gigatoken is not there
+            or does not take the tokenizer.
     """
     if isinstance(dataset, DatasetDict):
         how: dict[str, Any] = {"text_column": text_column, "append_eos": append_eos, "num_proc": num_proc, "fast": fast}
@@ -85,16 +83,11 @@ def tokenize(
 
 
 def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", *, append_eos: bool = False) -> None:
-    """Raise a ValueError unless ``tokenize`` can use a tokenizer, and the model in its folder takes all its tokens."""
+    """Raise a ValueError unless ``tokenize`` can use a tokenizer."""
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
     if append_eos and tokenizer.eos_token_id is None:
         raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
-    path = Path(tokenizer.name_or_path, "config.json")
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
-    if isinstance(known, int):
-        check_vocabulary(tokenizer, known)
 
 
 def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", known: int) -> None:

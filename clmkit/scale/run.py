@@ -47,6 +47,7 @@ from clmkit.scale.record import (
 from clmkit.scale.results import write_results
 from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
+from clmkit.tokenization import check_vocabulary
 from clmkit.tracks import Track
 from clmkit.training.base_models import check_causal
 from clmkit.training.pytorch import build_trainer
@@ -161,6 +162,7 @@ def _prepare(
     base = download_model(track.model)  # before the data are looked at, of which there may be much
     tokenizer, config = AutoTokenizer.from_pretrained(base), AutoConfig.from_pretrained(base)
     check_causal(config)
+    check_vocabulary(tokenizer, config.get_text_config().vocab_size)
     context = context_length(config)
     if stream is None:
         return tokenizer, prepare_rows(track, tokenizer, context)

@@ -230,6 +230,7 @@ def find_or_train(track: Track) -> Path:
         base = download_model(track.model)
         tokenizer = AutoTokenizer.from_pretrained(base)
         model = AutoModelForCausalLM.from_pretrained(base)
+        prepare_to_train(model, tokenizer)  # before the data are read, of which there may be much
         trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
         trainer.train()
         trainer.save_model()

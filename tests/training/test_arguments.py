@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from clmkit.scale.command import parse_training, run_command
 from clmkit.scale.run import train
 from clmkit.tracks import Track, choose_track
 from clmkit.training.arguments import check_fields
-from clmkit.training.pytorch import build_trainer
+from clmkit.training.pytorch import build_trainer, find_or_train
 from tests.ends import LOCK, read_pins
 from tests.training import jobs
 from tests.training.launch import record, run
@@ -308,6 +309,21 @@ def test_what_is_missing_here_or_does_not_fit_is_said_before_training(
     monkeypatch.setattr(run_module.SharedTrainer, "training_step", lambda *_, **__: pytest.fail("it trains"))
     with pytest.raises((ValueError, ImportError), match=f"(?i){SENTENCES[name]}"):
         train(track, max_steps=4, **{name: TABLE[name][0]})
+
+
+@pytest.mark.parametrize("way", [train, find_or_train])
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_before_rows_are_read(
+    way: Callable[[Track], Any], track: Track, steady_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("clmkit.scale.data.prepare_blocks", "clmkit.training.pytorch.prepare_blocks"):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("rows were read"))
+    shutil.copytree(steady_model, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(steady_model)
+    before = len(tokenizer)
+    tokenizer.add_tokens(["<one more>"])
+    tokenizer.save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"the tokenizer has {before + 1:,} tokens, the model's embedding {before:,}"):
+        way(dataclasses.replace(track, model=str(tmp_path / "model")))
 
 
 @pytest.fixture(scope="module")

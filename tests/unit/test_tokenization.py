@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -231,3 +232,11 @@ def test_every_kind_of_string_is_tokenized(tokenizer: PreTrainedTokenizerBase, k
     ids = tokenizer(texts.to_pylist())["input_ids"]
     assert tokenize(rows, tokenizer)["input_ids"][:] == ids
     assert [row["input_ids"] for row in tokenize(rows.to_iterable_dataset(), tokenizer)] == ids
+
+
+def test_tokens_may_be_added_before_the_models_embedding_grows(tokenizer: PreTrainedTokenizerBase) -> None:
+    larger = copy.deepcopy(tokenizer)
+    larger.add_tokens(["<one more>"])
+    rows = tokenize(Dataset.from_dict({"text": ["Why<one more>?"]}), larger)
+    assert rows[0]["input_ids"] == larger("Why<one more>?")["input_ids"]
+    assert len(larger) - 1 in rows[0]["input_ids"]
