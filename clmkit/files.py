@@ -252,6 +252,16 @@ def _has_text(features: Features, text_column: str | None) -> bool:
         return False
 
 
+def csv_format(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+    """The separator of a CSV file, and the names of its columns.
+
+    Raises:
+        ValueError: If the columns are separated by another character than its suffix says.
+    """
+    how = _csv_as_text(path, encoding)
+    return how["sep"], list(how["features"])
+
+
 def _csv_as_text(path: Path, encoding: str | None) -> dict[str, Any]:
     """How to read every cell of a CSV file as the text that it is."""
     encoding, sep = encoding or encoding_of(path), "\t" if _suffix(path) == ".tsv" else ","

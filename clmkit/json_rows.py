@@ -62,6 +62,15 @@ def _cell(value: Any, keep: bool) -> Any:
     return value if keep or value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def read_rows(path: Path, text_column: str | None, encoding: str | None) -> list[dict[str, Any]]:
+    """The rows of a JSON file as they are.
+
+    Raises:
+        ValueError: As ``load_local``.
+    """
+    return _json_rows(path, text_column, encoding)
+
+
 def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> list[dict[str, Any]]:
     """The rows of a JSON file of any of the shapes of ``load_local``.
 
