@@ -187,8 +187,8 @@ def _join_streamed(batch: dict[str, list[Any]], indices: list[int], column: str)
         return _join_batch(batch, indices, column)
     except BadRow as error:
         row = {name: values[error.row - indices[0]] for name, values in batch.items()}
-        where = f"row {error.row} in the order of the stream, which is {reprlib.repr(row)}"
-        raise ValueError(f"{where}{error.problem}") from error
+        which = f"Rows of a stream are counted as they come; this one is {reprlib.repr(row)}"
+        raise ValueError(f"{error}. {which}") from error
 
 
 def join_values(values: list[Any], column: str) -> list[str]:
