@@ -11,6 +11,9 @@ from pyarrow import json as arrow_json
 from clmkit.packed import not_decoded
 from clmkit.texts import BadRow, join_values
 
+DIGITS = 4300  # of a whole number, Python's own limit
+TOO_DEEP = ": lists and objects are nested too deep to be read: flatten them, or remove the row"
+
 
 def fast_texts(chunk: bytes, column: str, schema: pa.Schema | None) -> list[str] | None:
     """The joined texts of whole lines by Arrow's reader, which passes over all other columns.
@@ -73,12 +76,19 @@ def json_object(line: bytes) -> dict[str, Any]:
     """
     text = line.decode()
     try:
-        row = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise BadRow(0, f": malformed JSON: {getattr(error, 'msg', error)}") from error
+        row = parse(text)
+    except json.JSONDecodeError as error:
+        raise BadRow(0, f": malformed JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise BadRow(0, TOO_DEEP) from error
     if not isinstance(row, dict):
         raise BadRow(0, f": a row must be a JSON object, not {type(row).__name__}")
     return row
+
+
+def parse(text: str) -> Any:
+    """Parse JSON; a number of more digits than Python takes for one stays text, as it may stand beside the text."""
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < DIGITS else digits)
 
 
 def join_row(row: dict[str, Any], column: str) -> str:
@@ -87,11 +97,13 @@ def join_row(row: dict[str, Any], column: str) -> str:
     Raises:
         BadRow: If it can't be joined, or is no text that could be written.
     """
-    text = join_values([value_at(row, column)], column)[0]
     try:
+        text = join_values([value_at(row, column)], column)[0]
         text.encode()
+    except RecursionError as error:
+        raise BadRow(0, TOO_DEEP) from error
     except UnicodeEncodeError as error:
-        half = ascii(text[error.start])
+        half = ascii(error.object[error.start])
         raise BadRow(0, f": {half} in {column!r} is half a character: mend the text, or remove the row") from error
     return text
 

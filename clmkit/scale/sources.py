@@ -2,7 +2,6 @@
 
 import codecs
 import io
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pyarrow import parquet
 
 from clmkit.files import check_encoding, csv_format, find_builder
 from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
-from clmkit.scale.json_lines import arrow_schema
+from clmkit.scale.json_lines import arrow_schema, parse
 from clmkit.texts import find_text_column, no_column
 
 HEAD = 100  # rows that tell where the text is, and of which type
@@ -107,8 +106,8 @@ def examples_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _parse(line: str) -> Any:
     """What stands on a line; nothing where it is malformed, which is told when it is read."""
     try:
-        return json.loads(line)
-    except ValueError:
+        return parse(line)
+    except (ValueError, RecursionError):
         return None
 
 

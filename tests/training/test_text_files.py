@@ -109,6 +109,8 @@ def test_no_other_column_stops_a_stream(tmp_path: Path) -> None:
     assert read(tmp_path / "rows.jsonl", lines(rows)) == [row["text"] for row in rows]
     nan = '{"n": NaN, "text": "a"}\n{"n": 1' + "0" * 400 + '.5, "text": "b"}\n\n{"text": "x", "text": "c"}\n'
     assert read(tmp_path / "odd.jsonl", nan) == ["a", "b", "c"]
+    big = '{"n": ' + "9" * 5000 + ', "text": "a"}\n\n{"n": 1, "text": "b"}\n'
+    assert read(tmp_path / "big.jsonl", big) == ["a", "b"]
 
 
 TALK = {"messages": [{"role": "user", "content": "a"}, {"content": "b"}], "id": 1}
@@ -164,6 +166,11 @@ CELLS = "text,more\n" + 'good,1\n"two\nlines",2\n' * 10
             "a.jsonl",
             lines([{"messages": [{"content": "x"}]}, {"messages": "x"}]),
             ", line 2: a str stands where an",
+        ),
+        (
+            "a.jsonl",
+            GOOD + '{"text": ' + "[" * 9000 + "]" * 9000 + "}\n",
+            ", line 31: lists and objects are nested",
         ),
         ("a.jsonl", "\n\n", ": there are no rows in it to train on"),
         ("a.jsonl", "", ": the file is empty: there are no rows in it to train on"),
