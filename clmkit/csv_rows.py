@@ -36,19 +36,39 @@ def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None
         ValueError: With file and line, if a row has more fields than there are columns, quotation marks are not in
             pairs, the columns are separated by something else, or two columns have the text's name.
     """
-    with (
-        open_unpacked(path) as file,
-        io.TextIOWrapper(file, encoding or encoding_of(path), newline="") as text,
-        _long_cells(),
-    ):
-        rows = _rows(path, text, sep)
-        _, header = next(rows, (1, []))
-        _check_header(path, header, sep, text_column)
-        return keep(place, _tables(path, rows, distinct([name.strip() for name in header]), sep))
+    with open_csv(path, sep, text_column, encoding) as (columns, rows), long_cells():
+        return keep(place, _tables(rows, columns))
 
 
 @contextmanager
-def _long_cells() -> Iterator[None]:
+def open_csv(
+    path: Path, sep: str, text_column: str | None, encoding: str | None
+) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str | None]]]]]:
+    """Open a CSV file to read it row by row.
+
+    Args:
+        path: The file, packed or not.
+        sep: What separates its columns.
+        text_column: The one that counts; by default ``text`` or ``answers.text``.
+        encoding: As Python names it; by default what ``encoding_of`` finds.
+
+    Yields:
+        The names of its columns, and its rows: each with the line in which it begins, and a cell for each column.
+
+    Raises:
+        ValueError: As ``read_csv``; of a row, when it is read.
+    """
+    with open_unpacked(path) as file, io.TextIOWrapper(file, encoding or encoding_of(path), newline="") as text:
+        rows = _rows(path, text, sep)
+        with long_cells():
+            _, header = next(rows, (1, []))
+        _check_header(path, header, sep, text_column)
+        columns = distinct([name.strip() for name in header])
+        yield columns, ((line, _cells(path, line, row, len(columns), sep)) for line, row in rows)
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
     """Let cells be longer than the 131,072 characters that Python's reader allows by itself."""
     limit = csv.field_size_limit(LONGEST)
     try:
@@ -91,9 +111,9 @@ def _check_header(path: Path, header: list[str], sep: str, text_column: str | No
             raise ValueError(f"{path}, line 1: {names.count(name)} columns have the name {name!r}: rename all but one")
 
 
-def _tables(path: Path, rows: Iterator[Row], columns: list[str], sep: str) -> Iterator[pa.Table]:
+def _tables(rows: Iterator[tuple[int, list[str | None]]], columns: list[str]) -> Iterator[pa.Table]:
     schema = pa.schema({column: pa.string() for column in columns})
-    while batch := [_cells(path, line, row, len(columns), sep) for line, row in islice(rows, BATCH)]:
+    while batch := [cells for _, cells in islice(rows, BATCH)]:
         yield pa.table([pa.array(cells, pa.string()) for cells in zip(*batch, strict=True)], schema=schema)
 
 

@@ -111,14 +111,14 @@ def find_builder(path: Path) -> str:
     Raises:
         ValueError: If its type is unknown.
     """
-    builder = BUILDERS.get(_suffix(path))
+    builder = BUILDERS.get(suffix_of(path))
     if builder is None:
         known, packed = ", ".join(BUILDERS), ", ".join(PACKED)
         raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with {packed}")
     return builder
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
     return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
 
@@ -186,11 +186,11 @@ def _digest(path: Path, size: int, whole: bool) -> str:
 
 def _read(path: Path, builder: str, sha256: str, text_column: str | None, encoding: str | None) -> Dataset | None:
     """Read a file, or what was kept of one with the same hash; ``None`` where it holds no rows."""
-    place = kept_file(sha256, _suffix(path), text_column, encoding)
+    place = kept_file(sha256, suffix_of(path), text_column, encoding)
     if builder == "parquet":
         return read_parquet(path, _unpack(path, builder, sha256), text_column, place)
     if builder == "csv":
-        return read_csv(path, "\t" if _suffix(path) == ".tsv" else ",", text_column, encoding, place)
+        return read_csv(path, "\t" if suffix_of(path) == ".tsv" else ",", text_column, encoding, place)
     rows = _read_fast(path, sha256, text_column) if encoding is None and is_plain_json_lines(path) else None
     return read_json(path, text_column, encoding, place) if rows is None else rows
 

@@ -173,6 +173,15 @@ def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, An
             yield from _parts(inner, name, depth + 1)
 
 
+def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
+    """The rows of a JSON file as they are, and how the place of each is named.
+
+    Raises:
+        ValueError: As ``load_local``.
+    """
+    return _json_rows(path, text_column, encoding)
+
+
 def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
     """The rows of a JSON file of any of the shapes of ``load_local``, and how the place of each is named.
 

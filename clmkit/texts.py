@@ -1,6 +1,7 @@
 """Split rows, find the text among their columns, and join the answers of a row into one text."""
 
 import math
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -129,7 +130,7 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         raise ValueError(f"{files}: {error}" if files else str(error)) from error
     join = partial(
         dataset.map,
-        _join_batch,
+        _join_streamed if isinstance(dataset, IterableDataset) else _join_batch,
         batched=True,
         with_indices=True,
         fn_kwargs={"column": column},
@@ -263,6 +264,28 @@ def _place(dataset: Dataset, row: int) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _join_streamed(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
+    """Join, and show a row that has no text: its number tells little once a stream is shuffled or shared."""
+    try:
+        return _join_batch(batch, indices, column)
+    except BadRow as error:
+        row = {name: values[error.row - indices[0]] for name, values in batch.items()}
+        raise ValueError(f"{error}: this one is {reprlib.repr(row)}") from error
+
+
+def join_values(values: list[Any], column: str) -> list[str]:
+    """Join what stands in a column, row by row, as ``join_answers`` does.
+
+    Args:
+        values: Of each row a string, or a list of strings.
+        column: The column's name, for errors.
+
+    Raises:
+        BadRow: If one of them is no text; ``row`` is its place among the values.
+    """
+    return _join_batch({column: values}, list(range(len(values))), column)["text"]
 
 
 def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
