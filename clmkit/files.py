@@ -23,8 +23,9 @@ from clmkit.kept import fits, kept_file
 from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, open_unpacked
 from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
+from clmkit.row_places import note_files
 from clmkit.saving import check_cache, write_whole
-from clmkit.texts import find_text_column, holds_text, note_files
+from clmkit.texts import find_text_column, holds_text
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 # What the Datasets library and Arrow raise of a file that they can't read.

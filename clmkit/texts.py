@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from datasets import Dataset, DatasetDict, Features, IterableDataset, Value
 
 from clmkit.messages import _
+from clmkit.row_places import place_of, rows_by_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
@@ -126,7 +127,7 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         if isinstance(dataset, Dataset):
             _check_holds_text(dataset.features, column)
     except ValueError as error:
-        files = ", ".join(_rows_by_file(dataset))
+        files = ", ".join(rows_by_file(dataset))
         raise ValueError(f"{files}: {error}" if files else str(error)) from error
     join = partial(
         dataset.map,
@@ -142,7 +143,7 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     try:
         return join(num_proc=num_proc, desc=_("Join answers"))
     except BadRow as error:
-        raise ValueError(f"{_place(dataset, error.row)}{error.problem}") from error
+        raise ValueError(f"{place_of(dataset, error.row)}{error.problem}") from error
 
 
 def _type_of(features: Mapping[str, Any], column: str) -> Any:
@@ -227,39 +228,6 @@ class BadRow(ValueError):
 
     def __str__(self) -> str:  # where it is not caught: while a stream is read
         return f"row {self.row}{self.problem} (rows are counted as the stream gives them, which a shuffle changes)"
-
-
-def note_files(dataset: Dataset, rows: Mapping[str, int]) -> None:
-    """Note how many rows come from which file, so that ``join_answers`` can name a row of a file.
-
-    Args:
-        dataset: The rows, file by file. The note stands where Datasets has checksums of what it downloads, as that
-            place is kept when rows are split, shuffled, selected or flattened.
-        rows: Their number, by the file's name.
-    """
-    dataset.info.download_checksums = {file: {"num_rows": number} for file, number in rows.items()}
-
-
-def _rows_by_file(dataset: Dataset | IterableDataset) -> dict[str, int]:
-    """What ``note_files`` noted; empty for rows from elsewhere, and streams, which lose it."""
-    noted = dataset.info.download_checksums or {}
-    return {file: note["num_rows"] for file, note in noted.items() if "num_rows" in note}
-
-
-def _place(dataset: Dataset, row: int) -> str:
-    """Which row of which file a row was before rows were split, shuffled or selected, as far as it can be told."""
-    indices = dataset._indices  # private to datasets; a test names it
-    number = row if indices is None else int(indices.column(0)[row].as_py())
-    rows = _rows_by_file(dataset)
-    if not rows:
-        return f"row {number}"
-    if sum(rows.values()) != dataset.data.num_rows:  # a part of the table, or a new one: its rows have other numbers
-        return f"{', '.join(rows)}: row {row} of the {len(dataset):,} that were given"
-    for file, count in rows.items():
-        if number < count:
-            return f"{file}, row {number}"
-        number -= count
-    raise AssertionError
 
 
 def _cut(text: str) -> str:
