@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from clmkit.kept import LISTS, converted, keep, kept_file, plain
+from clmkit.kept import BATCH, LISTS, converted, keep, kept_file, plain, shaped
 from clmkit.texts import find_text_column, no_column
 
 Parts = Sequence[tuple[str, Dataset]]  # each file's name, and its rows
@@ -32,7 +32,7 @@ def align(parts: Parts, text_column: str | None) -> Dataset:
     names = dict.fromkeys(name for part in rows for name in part.column_names)
     kinds = {name: _common(parts, name, key if name == text else None) for name in names}
     place = kept_file("aligned", text_column, *((part.info.description, str(part.features)) for part in rows))
-    aligned = keep(place, _tables(rows, kinds))
+    aligned = keep(place, _tables(parts, kinds))
     assert aligned is not None  # no part is empty
     return aligned
 
@@ -69,8 +69,8 @@ def _common(parts: Parts, name: str, text: str | None) -> pa.DataType:
     """
     kinds = {file: part.features.arrow_schema.field(name).type for file, part in parts if name in part.column_names}
     try:
-        return plain(_merged(list(kinds.values()), text))
-    except pa.ArrowException as error:
+        return _merged(list(kinds.values()), text)
+    except TypeError as error:
         first, one = next(iter(kinds.items()))
         second, other = next((file, kind) for file, kind in kinds.items() if kind != one)
         raise ValueError(f"column {name!r} holds {one} in {first}, and {other} in {second}") from error
@@ -80,9 +80,10 @@ def _merged(kinds: Sequence[pa.DataType], text: str | None) -> pa.DataType:
     """A type for values of several, which is a string where they have no other in common, and are not the text.
 
     Raises:
-        pa.ArrowException: If the text has none.
+        TypeError: If the text has none.
     """
-    kinds = [kind for kind in dict.fromkeys(kinds) if not pa.types.is_null(kind)] or [pa.string()]
+    kinds = [kind for kind in dict.fromkeys(kinds) if not pa.types.is_null(kind)]
+    kinds = list(dict.fromkeys(map(plain, kinds))) or [pa.string()]
     if len(kinds) == 1:
         return kinds[0]
     if all(isinstance(kind, LISTS) for kind in kinds):
@@ -92,20 +93,26 @@ def _merged(kinds: Sequence[pa.DataType], text: str | None) -> pa.DataType:
         for field in (field for kind in kinds for field in kind):
             fields.setdefault(field.name, []).append(field.type)
         return pa.struct([(name, _merged(some, "" if name == text else None)) for name, some in fields.items()])
-    try:
-        schemas = [pa.schema({"": kind}) for kind in kinds]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-    except pa.ArrowException:
-        if text is not None:
-            raise
-        return pa.string()
+    if text is not None:
+        raise TypeError(kinds)
+    return pa.string()
 
 
-def _tables(rows: Sequence[Dataset], kinds: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
-    for part in rows:
-        for table in part.with_format("arrow").iter(1000):
-            columns = {
-                name: converted(table.column(name), kind) if name in part.column_names else pa.nulls(len(table), kind)
-                for name, kind in kinds.items()
-            }
+def _tables(parts: Parts, kinds: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+    for file, part in parts:
+        for table in part.with_format("arrow").iter(BATCH):
+            columns = {}
+            for name, kind in kinds.items():
+                try:
+                    there = name in part.column_names
+                    columns[name] = _as(table.column(name), kind) if there else pa.nulls(len(table), kind)
+                except (pa.ArrowException, ValueError, OverflowError) as error:
+                    raise ValueError(f"{file}: {name!r} can't be brought to {kind}: leave the column out") from error
             yield pa.table(columns)
+
+
+def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    try:
+        return converted(column, kind)
+    except pa.ArrowInvalid:  # bytes that are to be text, of which nobody says that they are
+        return pa.array([shaped(value, kind) for value in column.to_pylist()], kind)

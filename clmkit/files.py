@@ -20,7 +20,7 @@ from clmkit.csv_rows import read_csv
 from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
 from clmkit.kept import fits, kept_file
-from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, open_unpacked
+from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, not_whole, open_unpacked
 from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
 from clmkit.row_places import note_files
@@ -85,6 +85,8 @@ def load_local(
         if str(error).startswith(str(path)) or is_disk_full(error):
             raise  # it says where and what already
         check_cache(HF_DATASETS_CACHE)
+        if isinstance(error, UNPACKING_ERRORS) and path.suffix.lower() in PACKED:
+            raise ValueError(not_whole(path, error)) from error
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
         raise ValueError(f"{path}: there are no rows in it to train on")

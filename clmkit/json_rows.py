@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from clmkit.kept import DEEP, as_text, fits, keep
 from clmkit.kept import texts as texts_of
-from clmkit.packed import UNPACKING_ERRORS, UTF8, encoding_of, not_decoded, open_unpacked
+from clmkit.packed import UNPACKING_ERRORS, UTF8, encoding_of, not_decoded, not_whole, open_unpacked
 from clmkit.texts import INNER_COLUMNS, find_text_column, text_of
 
 ROWS_UNDER = ("data", "train", "rows", "examples")
@@ -142,8 +142,14 @@ def _only(value: Any, inner: str, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_only(one, inner, depth + 1) for one in value]
     if isinstance(value, dict) and inner:
+        content = text_of(value.get(inner))
+        parts = content if isinstance(content, list) else []
+        if other := next(
+            (part for part in parts if isinstance(part, dict) and part.get("type", "text") != "text"), None
+        ):
+            raise ValueError(f"holds a part of the type {other['type']!r}, which is no text")
         return {
-            str(as_text(key)): _only(text_of(one), "", depth + 1) if key == inner else as_text(one or None)
+            str(as_text(key)): _only(content, "", depth + 1) if key == inner else as_text(one or None)
             for key, one in value.items()
         }
     if isinstance(value, str) and as_text(value) != value:
@@ -194,7 +200,7 @@ def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> tup
     except UnicodeDecodeError as error:
         raise ValueError(not_decoded(path, encoding)) from error
     except UNPACKING_ERRORS as error:
-        raise ValueError(f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}") from error
+        raise ValueError(not_whole(path, error)) from error
     try:
         found = _parse(path, text, 1) if text.strip() else []
     except json.JSONDecodeError as error:

@@ -61,6 +61,8 @@ def not_decoded(path: Path, encoding: str | None) -> str:
             before = error.object[: error.start].decode(tried, "ignore")
             line = 1 + (before.count("\n") or before.count("\r"))
             where, byte, reason = f", line {line}", f"the byte 0x{error.object[error.start]:02x}", f" ({error.reason})"
+        except UNPACKING_ERRORS as error:  # what was read before this was found out could not be decoded
+            return not_whole(path, error)
     if encoding is not None:
         return f"{path}{where}: {byte} is no text in {encoding}{reason}: name the encoding that it was saved in"
     name = "UTF-8" if tried == UTF8 else tried.upper()
@@ -68,3 +70,8 @@ def not_decoded(path: Path, encoding: str | None) -> str:
         f"{path}{where}: {byte} is not {name} text: save the file in the encoding UTF-8, or say in which one it is: "
         "encoding='cp1252', for example"
     )
+
+
+def not_whole(path: Path, error: BaseException) -> str:
+    """Why a file can't be unpacked."""
+    return f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}"

@@ -187,6 +187,8 @@ def as_table(draw: st.DrawFn, found: list[dict[str, Any]], encoding: str, delimi
     columns = list(dict.fromkeys(key for row in found for key in row))
     end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
     how = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
+    if any(sign in str(row) for row in found for sign in ("\\n", "\\r")):
+        how = csv.QUOTE_ALL  # Python's writer leaves line ends that are not its own without quotation marks
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter, quoting=how, lineterminator=end)
     writer.writerow([*columns, *draw(st.sampled_from([[], ["id", "id"], [""]]))])
@@ -271,7 +273,7 @@ def only_strings(value: Any, key: str = "text") -> Any:
         return {one: only_strings(value[one]) for one in keys} if keys else None
     if isinstance(value, list):
         if value and isinstance(value[0], dict) and value[0].get("type") == "text":
-            return value[0]["text"]
+            return only_strings(value[0]["text"])
         kept = [one for one in value if not (isinstance(one, dict) and "tool_calls" in one)]
         return [only_strings(one) for one in kept] or None
     return value if isinstance(value, str) and value != HALF else None

@@ -218,7 +218,7 @@ def test_a_packed_file_is_unpacked_whatever_packed_it(tmp_path: Path, kind: str,
     path.write_bytes(PACKERS[packed](plain.read_bytes()))
     assert list(load_local(path)["text"]) == TEXTS
     path.write_bytes(PACKERS[packed](plain.read_bytes())[:-9])
-    with pytest.raises(ValueError, match=rf"^{path}: "):
+    with pytest.raises(ValueError, match=rf"^{path}: not a whole {packed} file: "):
         load_local(path)
 
 
@@ -580,8 +580,8 @@ def test_contents_that_are_now_text_and_now_parts_are_read_beside_arguments_of_a
         join_answers(load_local(path))
     image = {"role": "user", "content": [{"type": "image", "text": "none"}]}
     path.write_bytes(as_jsonl([{"messages": [image]}, {"messages": [parts]}]))
-    with pytest.raises(ValueError, match=r"chat\.jsonl, row 0, answer 1 of 'messages\.content' is \[\{'type': 'image'"):
-        join_answers(load_local(path))
+    with pytest.raises(ValueError, match=r"chat\.jsonl, line 1, row 0: 'messages' holds a part of the type 'image'"):
+        load_local(path)
 
 
 def test_what_describes_files_depends_on_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
