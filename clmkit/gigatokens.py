@@ -15,9 +15,10 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 # What tests/unit/test_gigatokens.py compared, on every character: other versions may know other characters as letters.
 COMPARED = {"gigatoken": SpecifierSet(">=0.10,<0.11"), "tokenizers": SpecifierSet(">=0.21,<0.24")}
-# Letters and digits that came into Unicode after version 14, which one of the two may not know; above U+FFFF all
-# characters but pictures, such as emoji, rather than each range of them. As RE2 writes them.
-DOUBTFUL = r"[\x{88F}\x{C5C}\x{CDC}\x{1C89}\x{1C8A}\x{A7CB}-\x{A7DC}\x{A7F1}\x{10000}-\x{1EFFF}\x{20000}-\x{10FFFF}]"
+# Letters and digits that came into Unicode after version 14, which one of the two may not know. Above U+FFFF all but
+# mathematical letters, pictures such as emoji, and older Chinese, rather than each range. As RE2 writes them.
+DOUBTFUL = r"[\x{88F}\x{C5C}\x{CDC}\x{1C89}\x{1C8A}\x{A7CB}-\x{A7DC}\x{A7F1}"
+DOUBTFUL += r"\x{10000}-\x{1D2FF}\x{1D800}-\x{1EFFF}\x{2B739}-\x{10FFFF}]"
 BYTES = frozenset(ByteLevel.alphabet())  # the 256 characters that GPT-2 writes bytes by
 MERGING_OTHERWISE = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "ignore_merges")
 RENEW_AFTER = 100_000_000  # characters: it keeps every word that it has met, and nothing bounds that
@@ -52,7 +53,7 @@ def tokenizer_problem(tokenizer: dict[str, Any]) -> str | None:
         return "the tokenizer normalizes texts"
     if not model["vocab"].keys() >= BYTES or not BYTES.issuperset("".join(model["vocab"])):
         return "the tokenizer's vocabulary is not one of bytes"
-    if len({"".join(merge) for merge in model["merges"]}) < len(model["merges"]):
+    if len({left + right for left, right in model["merges"]}) < len(model["merges"]):
         return "two of the tokenizer's merges make the same token"
     if _added_around(tokenizer["post_processor"]) is None:
         return "the tokenizer does more to a text than to put tokens before and behind it"
@@ -78,7 +79,7 @@ class Gigatoken:
     def __init__(self, tokenizer_json: str, added_tokens: Iterable[str], around: tuple[list[int], list[int]]) -> None:
         """Read a tokenizer without a ``tokenizer_problem``."""
         self._json, self._left = tokenizer_json, 0
-        self._before, self._behind = (np.array(ids, np.int32) for ids in around)
+        self._before, self._behind = (np.array(ids, np.uint32) for ids in around)
         self._added = bool(len(self._before) + len(self._behind))
         self._doubtful = "|".join([DOUBTFUL, *map(re.escape, added_tokens)])
 
@@ -90,19 +91,21 @@ class Gigatoken:
         certain: list[bool] = pc.invert(pc.match_substring_regex(large, self._doubtful)).to_pylist()
         return certain
 
-    def encode(self, text: str) -> npt.NDArray[np.int32]:
-        """The ids of a text.
+    def encode(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:
+        """The ids of each text.
 
         One text at a time, which costs little and takes no lists; a batch would come as an array of awkward, whose
         import takes longer than thousands of rows.
         """
-        self._left -= len(text)
         if self._left <= 0:
             from gigatoken import Tokenizer
 
-            self._tokenizer, self._left = Tokenizer.from_json(self._json), RENEW_AFTER
-        ids = self._tokenizer.encode(text).view(np.int32)
-        return np.concatenate([self._before, ids, self._behind]) if self._added else ids
+            self._backend, self._left = Tokenizer.from_json(self._json).backend, RENEW_AFTER
+        self._left -= sum(map(len, texts))
+        encode = self._backend.encode
+        if not self._added:
+            return [encode(text) for text in texts]
+        return [np.concatenate([self._before, encode(text), self._behind]) for text in texts]
 
 
 @lru_cache(maxsize=4)

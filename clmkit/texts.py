@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from datasets import Dataset, DatasetDict, Features, IterableDataset, Value
+import pyarrow as pa
+from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 
 from clmkit.messages import _
 from clmkit.row_places import place_of, rows_by_file
@@ -18,6 +19,9 @@ SPLIT_SEED = 42
 TEXT_TYPES = ("string", "large_string", "string_view")
 # Where texts are that are not in a column of their own: the answers of ELI5, and the messages of a conversation.
 INNER_COLUMNS = {"answers": "text", "messages": "content", "conversations": "value"}
+NOT_BLANK = (
+    f"[^{''.join(filter(str.isspace, map(chr, range(0x3001))))}]"  # str.strip leaves something, as RE2 writes it
+)
 
 
 def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED) -> DatasetDict:
@@ -129,19 +133,14 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     except ValueError as error:
         files = ", ".join(rows_by_file(dataset))
         raise ValueError(f"{files}: {error}" if files else str(error)) from error
-    join = partial(
-        dataset.map,
-        _join_streamed if isinstance(dataset, IterableDataset) else _join_batch,
-        batched=True,
-        with_indices=True,
-        fn_kwargs={"column": column},
-        remove_columns=list(columns),
-        features=Features({"text": Value("string")}),
-    )
+    how: dict[str, Any] = {"batched": True, "with_indices": True, "fn_kwargs": {"column": column}}
+    how |= {"remove_columns": list(columns), "features": Features({"text": Value("string")})}
     if isinstance(dataset, IterableDataset):
-        return join()
+        return dataset.map(_join_streamed, **how)
+    in_arrow = columns.get(column) in (Value("string"), List(Value("string")))
+    join = partial(dataset.with_format("arrow").map, _join_table) if in_arrow else partial(dataset.map, _join_batch)
     try:
-        return join(num_proc=num_proc, desc=_("Join answers"))
+        return join(**how, num_proc=num_proc, desc=_("Join answers")).with_format(None)
     except BadRow as error:
         raise ValueError(f"{place_of(dataset, error.row)}{error.problem}") from error
 
@@ -254,6 +253,19 @@ def join_values(values: list[Any], column: str) -> list[str]:
         BadRow: If one of them is no text; ``row`` is its place among the values.
     """
     return _join_batch({column: values}, list(range(len(values))), column)["text"]
+
+
+def _join_table(table: pa.Table, indices: list[int], column: str) -> pa.Table:
+    """What ``_join_batch`` does, without a Python object for each answer."""
+    import pyarrow.compute as pc
+
+    rows = table.column(column).combine_chunks()
+    lists = pa.types.is_list(rows.type)
+    answers = rows.flatten() if lists else rows
+    no_answer = lists and not pc.all(pc.greater(pc.fill_null(pc.list_value_length(rows), 0), 0)).as_py()
+    if no_answer or answers.null_count or not pc.all(pc.match_substring_regex(answers, NOT_BLANK)).as_py():
+        return pa.table(_join_batch({column: rows.to_pylist()}, indices, column))  # which says what is wrong and where
+    return pa.table({"text": pc.binary_join(rows, " ") if lists else rows})
 
 
 def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:

@@ -4,7 +4,8 @@ import json
 from array import array
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from itertools import repeat
+from itertools import compress
+from operator import not_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -133,22 +134,23 @@ def _tokenize_batch(
     if texts.null_count:
         raise ValueError(f"{texts.null_count} texts are null: remove those rows (join_answers names them)")
     gigatoken = None if fast is False else gigatoken_for(tokenizer_json)
-    certain = gigatoken.is_certain(texts) if gigatoken else repeat(False)
-    pairs = list(zip(texts.to_pylist(), certain, strict=False))
-    others = _encode([text for text, sure in pairs if not sure], tokenizer_json, split_special_tokens)
-    rows = [gigatoken.encode(text) if gigatoken and sure else next(others) for text, sure in pairs]
+    strings = texts.to_pylist()
+    certain = gigatoken.is_certain(texts) if gigatoken else [False] * len(strings)
+    sure = iter(gigatoken.encode(list(compress(strings, certain))) if gigatoken else [])
+    others = _encode(list(compress(strings, map(not_, certain))), tokenizer_json, split_special_tokens)
+    rows = [next(sure) if one else next(others) for one in certain]
     if eos_id is not None:  # some tokenizers end every text by it themselves
-        rows = [ids if len(ids) and ids[-1] == eos_id else np.append(ids, np.int32(eos_id)) for ids in rows]
+        rows = [ids if len(ids) and ids[-1] == eos_id else np.append(ids, np.uint32(eos_id)) for ids in rows]
     offsets = np.cumsum([0, *map(len, rows)], dtype=np.int32)
-    flat = np.concatenate([np.empty(0, np.int32), *rows])
-    return pa.table({"input_ids": pa.ListArray.from_arrays(offsets, flat)})
+    flat = np.concatenate([np.empty(0, np.uint32), *rows])
+    return pa.table({"input_ids": pa.ListArray.from_arrays(offsets, flat.view(np.int32))})
 
 
-def _encode(texts: list[str], tokenizer_json: str, split_special_tokens: bool) -> Iterator[npt.NDArray[np.int32]]:
+def _encode(texts: list[str], tokenizer_json: str, split_special_tokens: bool) -> Iterator[npt.NDArray[np.uint32]]:
     """The ids of each text by the tokenizer itself."""
     if texts:
         for encoding in _tokenizer_from(tokenizer_json, split_special_tokens).encode_batch_fast(texts):
-            yield np.frombuffer(array("i", encoding.ids), np.int32)  # the fastest way from Python's lists
+            yield np.frombuffer(array("I", encoding.ids), np.uint32)  # the fastest way from Python's lists
 
 
 def count_tokens(dataset: Dataset) -> int:

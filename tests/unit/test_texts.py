@@ -139,3 +139,19 @@ def test_a_stream_does_not_claim_that_its_rows_are_the_files() -> None:
         ValueError, match=r"^row \d, answer 1 of 'text' is null.*\(rows are counted as the stream gives"
     ):
         list(join_answers(rows))
+
+
+def test_answers_are_joined_the_same_from_lists_strings_and_streams() -> None:
+    answers = [["One.", "two "], ["\u2003 three\n"], ["\u200b"]]
+    nested = Dataset.from_dict({"answers": [{"text": texts} for texts in answers]})
+    expected = ["One. two ", "\u2003 three\n", "\u200b"]
+    for rows in (nested, nested.with_format("numpy"), nested.to_iterable_dataset(), join_answers(nested)):
+        joined = join_answers(rows)
+        assert [row["text"] for row in joined] == expected
+    assert join_answers(nested.select([2, 0]))["text"][:] == [expected[2], expected[0]]
+
+
+def test_an_answer_of_any_kind_of_space_is_empty() -> None:
+    for sign in filter(str.isspace, map(chr, range(0x110000))):
+        with pytest.raises(ValueError, match=r"row 1, answer 2 of 'answers' is empty"):
+            join_answers(Dataset.from_dict({"answers": [["a"], ["b", sign * 2]]}), "answers")
