@@ -160,7 +160,7 @@ def check_fields(arguments: Mapping[str, Any], metrics: Collection[str] | None) 
 
     Args:
         arguments: As ``fill_in`` gives them.
-        metrics: What an evaluation measures, of which the lowest is the best; ``None`` if that is not known.
+        metrics: What an evaluation measures; ``None`` if that is not known.
     """
     hints = _hints()
     for name, value in arguments.items():
@@ -186,12 +186,8 @@ def _check_best(arguments: Mapping[str, Any], metrics: Collection[str] | None) -
     best = bool(arguments.get("load_best_model_at_end")) or arguments.get("save_strategy") == "best"
     if best and arguments.get("eval_strategy") == "no":
         raise ValueError("the best model is found by evaluations, of which eval_strategy='no' leaves none: change one")
-    if metrics is None:
-        return
-    if metric is not None and metric.removeprefix("eval_") not in metrics:
+    if metrics is not None and metric is not None and metric.removeprefix("eval_") not in metrics:
         raise ValueError(f"metric_for_best_model can't be {metric!r}: what is measured here is {' and '.join(metrics)}")
-    if arguments.get("greater_is_better"):
-        raise ValueError("greater_is_better=True would keep the worst model, since the lowest loss is the best")
 
 
 def hint_at(name: str, known: Iterable[str]) -> str:

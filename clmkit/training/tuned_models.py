@@ -53,7 +53,7 @@ DECISIVE: tuple[str, ...] = (
 )
 DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
 DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
-DECISIVE += ("load_best_model_at_end",)
+DECISIVE += ("load_best_model_at_end", "metric_for_best_model", "greater_is_better")
 OF_TRACK = ("learning_rate", "num_train_epochs", "bf16", "fp16")  # or of the machine
 ARGUMENTS = "arguments"
 SMALL_FILES = (*CONFIG_FILES[:2], *TOKENIZER_FILES)

@@ -172,7 +172,6 @@ SILLY: dict[str, tuple[Any, ...]] = {
     "save_total_limit": (1.5, "2"),
     "label_names": (["answers"], [], "labels"),
     "metric_for_best_model": ("accuracy", "", 3),
-    "greater_is_better": (True,),
     "lr_scheduler_kwargs": ("min_lr=1", "{min_lr", {"wishful": 1}),
     "optim_args": ("wishful", 3),
     "output_dir": ("", None),
@@ -369,7 +368,6 @@ def test_every_default_is_a_value_that_it_may_have() -> None:
         ({"metric_for_best_model": "accuracy"}, "can't be 'accuracy': what is measured here is loss"),
         ({"load_best_model_at_end": True, "eval_strategy": "no", "save_strategy": "no"}, "leaves none"),
         ({"save_strategy": "best", "metric_for_best_model": "loss", "eval_strategy": "no"}, "leaves none"),
-        ({"load_best_model_at_end": True, "greater_is_better": True}, "would keep the worst model"),
         ({"optim": "sgd", "optim_args": "momentum"}, "must be text such as 'momentum=0.9"),
         ({"activation_checkpointing": True, "activation_checkpointing_kwargs": {"wishful": 1}}, "wishful"),
         ({"fsdp": "full_shard", "fsdp_config": "nowhere.json"}, "or a JSON file, not 'nowhere.json'"),
@@ -403,6 +401,13 @@ def test_steps_alone_say_that_steps_count(build: Build, build_only: Callable[...
 @pytest.mark.parametrize("metric", ["perplexity", "eval_perplexity", "loss"])
 def test_the_best_model_is_that_of_the_lowest(metric: str, build: Build) -> None:
     assert build(load_best_model_at_end=True, metric_for_best_model=metric).greater_is_better is False
+
+
+def test_another_measure_of_the_best_is_another_run(track: Track) -> None:
+    how = {"max_steps": 2, "load_best_model_at_end": True, "metric_for_best_model": "loss"}
+    train(track, **how)
+    with pytest.raises(ValueError, match="holds another run: greater_is_better was False and is True"):
+        train(track, **how, greater_is_better=True)
 
 
 def test_a_tilde_is_the_home(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
