@@ -1,6 +1,7 @@
 """The stand-in Hub itself, by what the real clients of both kernels make of it."""
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
