@@ -176,6 +176,7 @@ def build_trainer(
     setattr(model.config, TUNED_ON, tuned_models.describe_training(track, args, COURSE_ARGUMENTS))
     upload = push_to_hub and args.process_index == 0
     hub = (args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_strategy)
+    args.hub_token = None  # the Trainer pickles its arguments, beside every checkpoint
     uploader = [HubCallback(output_dir, *hub)] if upload else []
     return trainer_class(
         model=model,

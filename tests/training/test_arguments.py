@@ -104,7 +104,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "save_total_limit": (2, ELSEWHERE),
     "enable_jit_checkpoint": (True, REFUSED_BY_US),
     "push_to_hub": (True, ELSEWHERE),
-    "hub_token": ("hf_x", HANDED),
+    "hub_token": ("hf_x", ELSEWHERE),
     "hub_private_repo": (True, ELSEWHERE),
     "hub_model_id": ("ada/mine", HANDED),
     "hub_strategy": ("checkpoint", REFUSED_BY_US),

@@ -31,7 +31,7 @@ from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import choose_track
 from clmkit.training.pytorch import build_trainer
-from tests.tokens import remember
+from tests.tokens import files_that_tell, remember
 from tests.training.launch import record, same_weights
 
 Words = Callable[..., list[str]]
@@ -217,7 +217,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     assert kept["before"]["perplexity"] > kept["after"]["perplexity"]
     assert [step for step, _ in kept["losses"]["train"]] == [1, 2, 3, 4, 5, 6]
     assert kept["arguments"]["learning_rate"] == 1e-2
-    assert "hf_secret" not in (out / "run.json").read_text()
+    assert files_that_tell(tmp_path, ["hf_secret"]) == []
     card = ModelCard.load(out / "README.md").text
     assert f"{kept['after']['perplexity']:.2f} (mean loss" in card
     assert "| base model | the model in the folder steady |" in card
