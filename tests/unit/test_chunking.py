@@ -192,7 +192,9 @@ def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: Pre
 
 
 @pytest.mark.parametrize(
-    "kind", [List(Value("int64")), LargeList(Value("int64")), List(Value("int32"), length=3)], ids=str
+    "kind",
+    [List(Value("int64")), LargeList(Value("int64")), List(Value("int32"), length=3)],
+    ids=["long", "large list", "equal lists"],
 )
 def test_ids_of_any_size_in_any_kind_of_list_are_cut_stored_or_streamed(kind: Any) -> None:
     rows = Dataset.from_dict({"input_ids": [[1, 2, 3], [4, 5, 6]]}, features=Features({"input_ids": kind}))
