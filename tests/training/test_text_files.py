@@ -159,8 +159,16 @@ CELLS = "text,more\n" + 'good,1\n"two\nlines",2\n' * 10
         ("a.jsonl", GOOD.encode() + b'{"text": "\xe9"}\n', ", line 31: the byte 0xe9 is not UTF-8 text: save the file"),
         ("a.jsonl", (GOOD + '{"text": 5}\n').encode("utf-16"), ", line 31, answer 1 of 'text' is 5"),
         ("a.jsonl", GOOD.encode("utf-16")[:-1], ", line 30: the byte 0x0a is not UTF-16 text: save the file"),
-        ("a.jsonl.gz", gzip.compress((GOOD + "{\n").encode()), ", line 31: malformed JSON: Expecting property name"),
-        ("a.jsonl.gz", gzip.compress(GOOD.encode())[:-9], ": can't be read as json: Compressed file ended before"),
+        (
+            "a.jsonl.gz",
+            gzip.compress((GOOD + "{\n").encode(), mtime=0),
+            ", line 31: malformed JSON: Expecting property name",
+        ),
+        (
+            "a.jsonl.gz",
+            gzip.compress(GOOD.encode(), mtime=0)[:-9],
+            ": can't be read as json: Compressed file ended before",
+        ),
         ("a.jsonl", lines([{"body": "x"}] * 2), ": no text column: expected 'answers.text' or 'text', found 'body'"),
         (
             "a.jsonl",
