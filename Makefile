@@ -7,18 +7,19 @@ JOBS ?= 2# so many files of tests at a time; JOBS=1 runs one after the other
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/main.txt
+TORCH := requirements/torch.txt
 KERAS_PY := .venv-keras/bin/python
 KERAS_LOCK := requirements/keras.txt
 NOTEBOOKS := notebooks
 KERNEL := $(VENV)/share/jupyter/kernels/clmkit-keras/kernel.json
 COLAB_VENV := .venv-colab-$(notdir $(PYTHON))
 COLAB_LOCK := requirements/colab.txt
-sums = $(shell cksum < $(1) | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
-STAMP := $(VENV)/.installed-$(call sums,$(LOCK))
+sums = $(shell cat $(1) | cksum | cut -d' ' -f1)-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+STAMP := $(VENV)/.installed-$(call sums,$(LOCK) $(TORCH))
 KERAS_STAMP := .venv-keras/.installed-$(call sums,$(KERAS_LOCK))
 # Its name holds the sum of what says where the model goes.
 REAL_STAMP := $(VENV)/.real-model-$(shell echo "$(CLMKIT_REAL_MODEL) $(HF_HOME)" | cksum | cut -d" " -f1)
-COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK))
+COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK) $(TORCH))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup course lint test test-quick test-long test-times floors newest test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock sbom audit tiny-model clean
@@ -29,22 +30,28 @@ help: ## list the commands
 setup: $(STAMP) $(if $(filter-out 0,$(KERAS)),$(KERNEL)) $(if $(filter-out 0,$(REAL)),$(REAL_STAMP)) ## set up both kernels from their locks (the other commands do this when it is needed)
 
 # The stamps' names hold the sums of the lock and of pyproject.toml: a change of either installs again.
-$(STAMP): $(LOCK) pyproject.toml
-	$(call install,$(VENV),$(LOCK))
+$(STAMP): $(LOCK) $(TORCH) pyproject.toml
+	$(call environment,$(VENV),$(LOCK))
+	$(call install,$(VENV),$(CHECKED) $(LOCK))
+	@$(VENV)/bin/python -m pip install $(QUIETLY) --requirement $(TORCH)
 	$(call install_clmkit,$(VENV))
 	@touch $@
 
 $(KERAS_STAMP): $(KERAS_LOCK) pyproject.toml
-	$(call install,.venv-keras,$(KERAS_LOCK))
+	$(call environment,.venv-keras,$(KERAS_LOCK))
+	$(call install,.venv-keras,$(CHECKED) $(KERAS_LOCK))
 	$(call install_clmkit,.venv-keras)
 	@touch $@
 
 # What Google has installed in Colab and what runs unit tests, and beside it, as wheels, what install lines of notebooks take.
-$(COLAB_STAMP): $(COLAB_LOCK) pyproject.toml
-	$(call install,$(COLAB_VENV),$(COLAB_LOCK))
-	@grep -E '^(hypothesis|pytest-timeout|sortedcontainers)==' $(LOCK) | xargs $(COLAB_VENV)/bin/python -m pip install $(QUIETLY)
-	@grep -E '^(evaluate|huggingface-hub|tokenizers|transformers)==' $(KERAS_LOCK) | \
-	    xargs $(COLAB_VENV)/bin/python -m pip download $(QUIETLY) --dest $(COLAB_VENV)/wheels
+$(COLAB_STAMP): $(COLAB_LOCK) $(TORCH) pyproject.toml
+	$(call environment,$(COLAB_VENV),$(COLAB_LOCK))
+	@$(COLAB_VENV)/bin/python -m pip install $(QUIETLY) --no-deps --requirement $(TORCH)
+	$(call install,$(COLAB_VENV),--requirement $(COLAB_LOCK))
+	@$(call pins,hypothesis|pytest-timeout|sortedcontainers,$(LOCK)) | \
+	    xargs $(COLAB_VENV)/bin/python -m pip install $(QUIETLY) --no-deps
+	@$(call pins,evaluate|huggingface-hub|tokenizers|transformers,$(KERAS_LOCK)) | \
+	    xargs $(COLAB_VENV)/bin/python -m pip download $(QUIETLY) --no-deps --dest $(COLAB_VENV)/wheels
 	@touch $@
 
 # Registered inside .venv, so that this environment's Jupyter finds the kernel and no other one does.
@@ -61,21 +68,27 @@ real-model: $(STAMP) ## get the real model of notebook 9, 90 MB, which the setup
 	@$(PY) -m tools.real_model
 
 # By uv, which takes a fifth of the time, where it is there or pip can get it. torch comes by pip in any case: which build
-# of it suits this machine, only pip's settings may say.
-QUIETLY := --disable-pip-version-check --quiet --no-deps
-define install
+# of it suits this machine, only pip's settings may say. Of all else the file's hash must be one of the lock's.
+QUIETLY := --disable-pip-version-check --quiet
+CHECKED := --no-deps --require-hashes --requirement
+define environment
 @$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "The course needs Python 3.11, 3.12 or 3.13, not %d.%d: make PYTHON=python3.12 ..." % v)'
 @echo "Setting up $(1) from $(2): a few minutes, once"
 @test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
-@if command -v uv > /dev/null || $(1)/bin/python -m pip install $(QUIETLY) uv; then \
-    grep '^torch==' $(2) | xargs -r $(1)/bin/python -m pip install $(QUIETLY) && \
-    PATH="$$PATH:$(1)/bin" uv pip install --python $(1)/bin/python -r $(2); \
-else $(1)/bin/python -m pip install --disable-pip-version-check -r $(2); fi
 @rm -f $(1)/.installed-*
 endef
 
+define install
+@if command -v uv > /dev/null || $(1)/bin/python -m pip install $(QUIETLY) uv; then \
+    PATH="$$PATH:$(1)/bin" uv pip install --python $(1)/bin/python $(2); \
+else $(1)/bin/python -m pip install --disable-pip-version-check $(2); fi
+endef
+
+# A lock's lines of some packages, without their hashes.
+pins = sed -nE 's/^(($(1))==[^ ;]+).*/\1/p' $(2)
+
 define install_clmkit
-@$(1)/bin/python -m pip install $(QUIETLY) --editable .
+@$(1)/bin/python -m pip install $(QUIETLY) --no-deps --editable .
 endef
 
 course: setup ## run every notebook in order; executed copies and an index.html go to build/course/ (KERAS=0: without the Keras kernel)
@@ -154,14 +167,7 @@ site: setup ## build the course as a website from the notebooks' stored outputs:
 
 lock: setup ## compile both locks anew from the ranges in pyproject.toml
 	@$(PY) -m pip install $(QUIETLY) uv
-	$(call compile,$(LOCK),--constraint requirements/constraints.txt --extra torch --extra keras-hub --extra fast --extra lora --extra real-model --extra lab --extra bench --extra site --extra test --extra browser)
-	$(call compile,$(KERAS_LOCK),--extra keras --extra keras-kernel)
-
-define compile
-@$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade pyproject.toml $(2) \
-    --no-header --no-annotate --no-emit-index-url | grep -Ev '^(cuda|nvidia|triton)' > $(1).new
-@mv $(1).new $(1)
-endef
+	@$(PY) -m tools.lock --upgrade
 
 sbom: setup ## list the packages of both environments in CycloneDX: build/sbom-main.json, build/sbom-keras.json
 	@$(PY) -m pip install $(QUIETLY) uv

@@ -9,7 +9,7 @@ from datasets.fingerprint import Hasher
 
 from clmkit.eli5 import load_eli5
 from clmkit.texts import Rows, join_answers, split_rows
-from clmkit.tokenization import INPUT_IDS, count_tokens, tokenize
+from clmkit.tokenization import INPUT_IDS, check_tokenizer, count_tokens, tokenize
 from clmkit.tracks import Track, check_whole_number
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ def _cut_stream(dataset: IterableDataset, block_size: int) -> Iterator[dict[str,
     carry = pa.array([], pa.int32())
     cut = 0
     for table in dataset.with_format("arrow").iter(batch_size=1000):
-        flat = pa.concat_arrays([carry, *[rows.flatten() for rows in table.column("input_ids").chunks]])
+        flat = pa.concat_arrays(
+            [carry, *[rows.flatten().cast(pa.int32()) for rows in table.column("input_ids").chunks]]
+        )
         whole = len(flat) // block_size * block_size
         for ids in flat[:whole].to_numpy().reshape(-1, block_size).tolist():
             yield {"input_ids": ids}
@@ -139,9 +141,13 @@ def prepare_blocks(
         ``"train"`` and ``"test"`` blocks, in the order of the rows.
 
     Raises:
-        ValueError: If the rows hold no text, or too little of it, or the blocks are longer than the context.
+        ValueError: If the rows hold no text, or too little of it, the blocks are longer than the context, or as
+            ``check_tokenizer``.
         OSError: As ``load_eli5``.
     """
+    size = track.block_size if block_size is None else block_size
+    check_tokenizer(tokenizer, append_eos=track.append_eos)  # before the rows are read, of which there may be many
+    check_block_size(size, context)
     rows = split_rows(load_eli5(track), 0.2 if track.test_size is None else track.test_size)
     tokens = tokenize(join_answers(rows, track.text_column), tokenizer, append_eos=track.append_eos)
-    return chunk(tokens, track.block_size if block_size is None else block_size, context=context)
+    return chunk(tokens, size, context=context)

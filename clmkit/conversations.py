@@ -11,17 +11,22 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clmkit.evaluation import WORD_START, evaluation_mode, special_ids
-from clmkit.generation import ONE_TEXT, check_room, drawing_from, pad_left
+from clmkit.prompts import check_room, continue_prompts, drawing_from, looks_back
+from clmkit.texts import calls_tool, text_of
+from clmkit.tracks import check_whole_number
 
 NOT_COUNTED = -100  # as a label: PyTorch's cross_entropy passes it over
+ONE_ANSWER = {"num_return_sequences": 1, "return_dict_in_generate": False}
 
 
 def as_conversations(rows: Dataset) -> Dataset:
     """Make a conversation of every row that has a question and an answer; other rows are left out.
 
     Args:
-        rows: With the columns ``question`` and ``answer``, or as ELI5 has them: ``title``, and ``answers`` whose first
-            text is taken.
+        rows: With the columns ``question`` and ``answer``; or as ELI5 has them: ``title``, and ``answers`` whose first
+            text is taken; or with conversations already, in ``messages``. Of those, what follows the last answer is cut
+            off, a content may be a list of parts that are all texts, and a row in which a tool is called, or a message
+            has no text, is left out: an answer that took a tool can't be learned without it.
 
     Returns:
         One column, ``messages``: lists of ``role`` (``"user"``, then ``"assistant"``) and ``content``.
@@ -35,15 +40,35 @@ def as_conversations(rows: Dataset) -> Dataset:
         pairs = [
             (_text(row["title"]), next(filter(None, map(_text, row["answers"]["text"] or [])), "")) for row in rows
         ]
+    elif "messages" in rows.column_names:
+        found = [messages for messages in map(_plain_messages, rows["messages"]) if messages]
+        if not found:
+            raise ValueError(f"none of {len(rows)} rows has messages that are all texts and end with an answer")
+        return Dataset.from_list([{"messages": messages} for messages in found])
     else:
         raise ValueError(
             f"no questions and answers: the columns are {', '.join(rows.column_names)}, and have to be question and "
-            "answer, or ELI5's title and answers"
+            "answer, or ELI5's title and answers, or messages"
         )
     pairs = [(question, answer) for question, answer in pairs if question and answer]
     if not pairs:
         raise ValueError(f"none of {len(rows)} rows has both a question and an answer")
     return Dataset.from_list([{"messages": _messages(question, answer)} for question, answer in pairs])
+
+
+def _plain_messages(messages: Any) -> list[dict[str, str]]:
+    """Role and content of messages up to the last answer; none if no question is answered, or one is no text."""
+    plain: list[dict[str, str]] = []
+    for message in messages or []:
+        role, content = message.get("role"), text_of(message.get("content"))
+        if not isinstance(role, str) or not isinstance(content, str) or not content.strip():
+            return []
+        if role == "tool" or calls_tool({**message, "content": None}):
+            return []
+        plain.append({"role": role, "content": content})
+    while plain and plain[-1]["role"] != "assistant":
+        plain.pop()
+    return plain if any(message["role"] == "user" for message in plain) else []
 
 
 def _text(cell: Any) -> str:
@@ -161,19 +186,24 @@ def answer_questions(
         The answers, without the questions and without special tokens.
 
     Raises:
-        ValueError: If there is no question, one is empty or too long for the context, or there is no chat template.
+        ValueError: If there is no question, one is empty or too long for the context, there is no chat template, or an
+            argument asks for more than one answer.
     """
     check_chat_template(tokenizer)
+    check_whole_number("max_new_tokens", max_new_tokens)
     if isinstance(questions, str):
         raise ValueError(f"questions must be a list, not one text: [{questions!r}]")
     if not questions or not all(isinstance(question, str) and question.strip() for question in questions):
         raise ValueError("there is no question, or one that is empty: ask at least a word")
+    if more := [name for name, one in ONE_ANSWER.items() if arguments.get(name) not in (None, one)]:
+        raise ValueError(f"there is one answer to a question, and {' and '.join(more)} asks for more: leave it out")
     documents = [_render(tokenizer, [{"role": "user", "content": question}]) for question in questions]
     check_room(max(map(len, documents)), max_new_tokens, model)
-    inputs = pad_left(documents, model.device)
-    generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
-    settings = {**ONE_TEXT, "do_sample": False, "pad_token_id": tokenizer.eos_token_id, **arguments}
+    size = 1 if looks_back(model) else len(documents)
+    added: list[list[int]] = []
     with evaluation_mode(model), drawing_from(seed, model.device):
-        ids = generate(**inputs, max_new_tokens=max_new_tokens, **settings)
-    answers: list[str] = tokenizer.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for start in range(0, len(documents), size):
+            batch, settings = documents[start : start + size], {"do_sample": False, **arguments}
+            added += continue_prompts(model, tokenizer, batch, max_new_tokens, **settings)
+    answers: list[str] = tokenizer.batch_decode(added, skip_special_tokens=True)
     return [answer.strip() for answer in answers]

@@ -11,6 +11,7 @@ from yaml import YAMLError
 
 from clmkit.hub.client import HUB_ERRORS, few_retries
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
+from clmkit.hub.models import check_config, check_hub_config
 from clmkit.hub.real_model import stands_in_for
 from clmkit.hub.weights import count_parameters
 from clmkit.messages import _, join_sentences, ngettext
@@ -42,6 +43,9 @@ def model_facts(name: str) -> ModelFacts:
 
     Args:
         name: A folder, or an id on the Hub.
+
+    Raises:
+        ValueError: If it is no causal language model; there is nothing to choose it for.
     """
     if name in KNOWN:
         return KNOWN[name]
@@ -49,12 +53,15 @@ def model_facts(name: str) -> ModelFacts:
         return ModelFacts(None, None)
     local = Path(name) if Path(name).is_dir() else cached_folder(name, MODEL_FILES, required=NEEDED_FILES)
     if folder := local or stands_in_for(name):
+        if (folder / "config.json").is_file():
+            check_config(folder, name)
         return ModelFacts(_parameters_of(folder), _licence_of(folder / "README.md"))
     try:
         with few_retries():
             info = HfApi().model_info(name, timeout=5)
     except HUB_ERRORS:
         return ModelFacts(None, None)
+    check_hub_config(name, info.config or {})
     licence = info.card_data.license if info.card_data else None
     return ModelFacts(info.safetensors.total if info.safetensors else None, str(licence) if licence else None)
 

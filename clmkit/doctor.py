@@ -20,7 +20,10 @@ from clmkit.messages import _, ngettext
 from clmkit.saving import check_cache
 from clmkit.tracks import BUNDLED
 
-LOCKS = {"main": "requirements/main.txt", "keras": "requirements/keras.txt"}
+LOCKS = {
+    "main": ("requirements/main.txt", "requirements/torch.txt"),
+    "keras": ("requirements/keras.txt",),
+}
 EXTRAS = {"main": ("torch", "lab"), "keras": ("keras", "keras-kernel")}  # of clmkit, where there is no lock
 MIN_FREE_GB = {"quick": 0.5, "full": 5.0}  # full: DistilGPT2, its checkpoints with optimizer state, and the data
 
@@ -61,9 +64,11 @@ def _required() -> tuple[str, list[Requirement]]:
     kernel = "main" if importlib.util.find_spec("torch") else "keras"
     source, lines = "clmkit", importlib.metadata.requires("clmkit") or []
     for root in (Path(__file__).parent.parent, Path.cwd()):
-        if (root / LOCKS[kernel]).is_file():
-            source, lines = LOCKS[kernel], (root / LOCKS[kernel]).read_text(encoding="utf-8").splitlines()
-    found = [Requirement(line) for line in lines if line and line[0] not in "#-"]
+        if there := [root / name for name in LOCKS[kernel] if (root / name).is_file()]:
+            source = LOCKS[kernel][0]
+            lines = [line for path in there for line in path.read_text(encoding="utf-8").splitlines()]
+    # Below each package its hashes, indented.
+    found = [Requirement(line.rstrip(" \\")) for line in lines if line and line[0] not in "#- "]
     here = [{"extra": extra} for extra in EXTRAS[kernel]]
     return source, [one for one in found if not one.marker or any(map(one.marker.evaluate, here))]
 

@@ -9,8 +9,9 @@ from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
-from clmkit.files import load_files, open_hub_data
+from clmkit.files import load_files
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
+from clmkit.hub.data_sets import open_hub_data
 from clmkit.hub.download import download, download_gzip
 from clmkit.messages import _, ngettext
 from clmkit.paths import find_files

@@ -11,6 +11,7 @@ import evaluate
 import numpy as np
 
 from clmkit.saving import check_cache
+from clmkit.tracks import check_whole_number
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -119,8 +120,10 @@ def score(
         The summed loss, the number of predicted tokens, and with a tokenizer their bytes.
 
     Raises:
-        ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite.
+        ValueError: If there are no blocks, no predictions in them, or batches with a loss that is not finite; if
+            ``batch_size`` is no whole number of 1 or more.
     """
+    check_whole_number("batch_size", batch_size)
     import torch.distributed as dist
 
     shared = dist.is_available() and dist.is_initialized()

@@ -1,45 +1,46 @@
 """Read a learner's own data, a JSON, JSON Lines, CSV or Parquet file with errors by file and line, or from the Hub."""
 
-import codecs
-import csv
 import glob
 import hashlib
-import io
 import json
 import os
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-from datasets import Dataset, Features, Value, concatenate_datasets, load_dataset
+from datasets import Dataset, Features, load_dataset
 from datasets.config import HF_DATASETS_CACHE
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils import logging
-from huggingface_hub import HfApi
+from pyarrow import ArrowException
 
-from clmkit.hub.client import hub_step
-from clmkit.json_rows import read_json
-from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
+from clmkit.aligned import align
+from clmkit.csv_rows import read_csv
+from clmkit.hub.client import is_disk_full
+from clmkit.json_rows import is_plain_json_lines, read_json
+from clmkit.kept import fits, kept_file
+from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, not_whole, open_unpacked
+from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
+from clmkit.row_places import note_files
 from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
-# What the Datasets library, pandas and Arrow raise of a file that they can't read.
+# What the Datasets library and Arrow raise of a file that they can't read.
 READING_ERRORS = (
     ValueError,
     StopIteration,
     ImportError,
     NotImplementedError,
     TypeError,
+    RecursionError,
+    ArrowException,
     DatasetGenerationError,
-    pd.errors.ParserWarning,
 )
-HEADER = 2**16  # bytes in which the first line of a CSV file ends
+WHOLE = 2**30  # bytes of files that are read whole for what describes them, if it need not be; of more, samples
+SAMPLES, SAMPLE = 64, 2**16  # of a file, evenly spread, and the bytes in each
 
 
 def load_local(
@@ -79,18 +80,19 @@ def load_local(
     try:
         dataset = _read(path, builder, sha256, text_column, encoding)
     except UnicodeDecodeError as error:
-        raise ValueError(not_decoded(path, error, encoding)) from error
-    except (DatasetGenerationError, ValueError, *UNPACKING_ERRORS) as error:
-        if str(error).startswith(str(path)):
+        raise ValueError(not_decoded(path, encoding)) from error
+    except (*READING_ERRORS, *UNPACKING_ERRORS) as error:
+        if str(error).startswith(str(path)) or is_disk_full(error):
             raise  # it says where and what already
-        if isinstance(error.__cause__, UnicodeDecodeError):
-            raise ValueError(not_decoded(path, error.__cause__, encoding)) from error
         check_cache(HF_DATASETS_CACHE)
+        if isinstance(error, UNPACKING_ERRORS) and path.suffix.lower() in PACKED:
+            raise ValueError(not_whole(path, error)) from error
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
         raise ValueError(f"{path}: there are no rows in it to train on")
     dataset = dataset.select(range(min(rows or len(dataset), len(dataset))))
     dataset.info.description = f"{path.name}, sha256 {sha256}, the first {len(dataset):,} rows"
+    note_files(dataset, {str(path): len(dataset)})
     return dataset
 
 
@@ -99,8 +101,8 @@ def check_encoding(encoding: str, path: Path, builder: str) -> None:
     if builder == "parquet":
         raise ValueError(f"{path}: the text of a Parquet file is UTF-8 always: leave encoding={encoding!r} out")
     try:
-        codecs.lookup(encoding)
-    except LookupError as error:
+        " ".encode(encoding)
+    except LookupError as error:  # rot13 and base64 too, which Python knows, but not as encodings of text
         raise ValueError(
             f"{path}: Python knows no encoding {encoding!r}: 'cp1252' and 'utf-16' are two of them"
         ) from error
@@ -112,14 +114,14 @@ def find_builder(path: Path) -> str:
     Raises:
         ValueError: If its type is unknown.
     """
-    builder = BUILDERS.get(_suffix(path))
+    builder = BUILDERS.get(suffix_of(path))
     if builder is None:
         known, packed = ", ".join(BUILDERS), ", ".join(PACKED)
         raise ValueError(f"{path}: unknown file type; it must end in one of {known}, each also with {packed}")
     return builder
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
     return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
 
@@ -127,7 +129,7 @@ def _suffix(path: Path) -> str:
 def load_files(
     files: Sequence[str], rows: int | None = None, text_column: str | None = None, encoding: str | None = None
 ) -> Dataset:
-    """Load local files of equal columns as one data set.
+    """Load local files as one data set; of their columns, only the text's has to be alike.
 
     Args:
         files: Their paths.
@@ -140,82 +142,72 @@ def load_files(
 
     Raises:
         FileNotFoundError: As ``load_local``.
-        ValueError: As ``load_local``.
+        ValueError: As ``load_local``, or if the text's column has other names or types in some of the files.
     """
     if len(files) == 1:
         return load_local(files[0], rows, text_column, encoding)
-    joined = concatenate_datasets([load_local(file, text_column=text_column, encoding=encoding) for file in files])
+    parts = [(file, load_local(file, text_column=text_column, encoding=encoding)) for file in files]
+    joined = align(parts, text_column)
     joined = joined.select(range(min(rows or len(joined), len(joined))))
-    joined.info.description = f"{describe_files(files)}, the first {len(joined):,} rows"
+    joined.info.description = f"{describe_files(files, whole=True)}, the first {len(joined):,} rows"
+    left, noted = len(joined), {}
+    for file, part in parts:
+        noted[file] = min(left, len(part))
+        left -= noted[file]
+    note_files(joined, noted)
     return joined
 
 
-def describe_files(files: Sequence[str]) -> str:
-    """Names of files, and a hash of names, sizes and beginnings: all of them would take long to read."""
-    described = []
-    for path in map(Path, files):
-        with path.open("rb") as file:
-            described.append((path.name, path.stat().st_size, hashlib.sha256(file.read(2**20)).hexdigest()))
-    names = described[0][0] if len(files) == 1 else f"{len(files)} files, {described[0][0]} to {described[-1][0]}"
-    sha256 = hashlib.sha256(json.dumps(described).encode()).hexdigest()
-    return f"{names}, {sum(size for _, size, _ in described):,} bytes, sha256 {sha256}"
-
-
-def open_hub_data(
-    name: str, revision: str | None = None, *, config: str | None = None, streaming: bool = False
-) -> tuple[Any, str]:
-    """Open the training rows of a data set on the Hub.
+def describe_files(files: Sequence[str], whole: bool = False) -> str:
+    """Names of files, and a hash of names, sizes and contents.
 
     Args:
-        name: The data set's id.
-        revision: A branch, tag or commit; by default the newest.
-        config: Which of its configurations, if it has several.
-        streaming: Whether to read the rows as they are asked for, in place of downloading them.
-
-    Returns:
-        The rows, a ``Dataset`` or an ``IterableDataset``, and their source: the id with the commit.
-
-    Raises:
-        PermissionError: If the Hub wants a login, or another one.
-        ConnectionError: If the Hub, or the way to it, fails.
-        OSError: If the disk is full.
+        files: Their paths.
+        whole: Whether to read all of them whatever their size. Else of more than a GiB together, which would take long
+            where they are streamed over a network, samples are read, and what is said tells so.
     """
-    with hub_step(f"asking the Hub for {name}", "Check the name, or name a local file"):
-        commit = HfApi().dataset_info(name, revision=revision).sha
-    with hub_step(f"loading {name}", "What has arrived is kept: run this again"):
-        rows = load_dataset(name, config, split="train", revision=commit, streaming=streaming)
-    which = f", configuration {config}" if config else ""
-    return rows, f"{name}{which}, commit {commit}"
+    paths = list(map(Path, files))
+    sizes = [path.stat().st_size for path in paths]
+    whole = whole or sum(sizes) <= WHOLE
+    described = [(path.name, size, _digest(path, size, whole)) for path, size in zip(paths, sizes, strict=True)]
+    names = paths[0].name if len(paths) == 1 else f"{len(paths)} files, {paths[0].name} to {paths[-1].name}"
+    sha256 = hashlib.sha256(json.dumps(described).encode()).hexdigest()
+    return f"{names}, {sum(sizes):,} bytes, sha256 {sha256}{'' if whole else ' of samples'}"
+
+
+def _digest(path: Path, size: int, whole: bool) -> str:
+    """The hash of a file, or of pieces of it: its beginning, its end, and some between."""
+    with path.open("rb") as file:
+        if whole or size <= SAMPLES * SAMPLE:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for sample in range(SAMPLES):
+            file.seek((size - SAMPLE) * sample // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE))
+    return digest.hexdigest()
 
 
 def _read(path: Path, builder: str, sha256: str, text_column: str | None, encoding: str | None) -> Dataset | None:
-    """Read a file by one of the Datasets library's builders; ``None`` where it holds no rows.
+    """Read a file, or what was kept of one with the same hash; ``None`` where it holds no rows."""
+    place = kept_file(sha256, suffix_of(path), text_column, encoding)
+    if builder == "parquet":
+        return read_parquet(path, _unpack(path, builder, sha256), text_column, place)
+    if builder == "csv":
+        return read_csv(path, "\t" if suffix_of(path) == ".tsv" else ",", text_column, encoding, place)
+    rows = _read_fast(path, sha256, text_column) if encoding is None and is_plain_json_lines(path) else None
+    return read_json(path, text_column, encoding, place) if rows is None else rows
 
-    What was read is kept under the file's hash: another file in its place is read anew, whatever its time.
-    """
-    unpacked = _unpack(path, builder, sha256)
-    # Without types and without words that stand for nothing, "007", "NA" and "2026-01-01" are the texts that they are.
-    as_text = _csv_as_text(path, encoding) if builder == "csv" else {}
+
+def _read_fast(path: Path, sha256: str, text_column: str | None) -> Dataset | None:
+    """Read JSON Lines by the Datasets library, as they are often large; ``None`` where it does not find sound text."""
+    files = glob.escape(str(_unpack(path, "json", sha256)))
     try:
-        if builder == "json" and (encoding or encoding_of(path) == "utf-16"):
-            raise ValueError("Arrow's reader takes UTF-8 alone")
-        files = glob.escape(str(unpacked))
-        with _unlogged(), warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # pandas would drop what stands beyond the columns
-            dataset = load_dataset(builder, f"file-{sha256[:32]}", data_files=files, split="train", **as_text)
-        dataset.with_format("arrow")[:].validate(full=True)  # Arrow's JSON reader takes any bytes as they are
-    except READING_ERRORS as error:
-        # What Datasets says of a file that can be read and has no rows: this text, or a bare StopIteration.
-        if isinstance(error, StopIteration) or "corresponds to no data" in str(error):
-            return None
-        if builder == "json":
-            return read_json(path, text_column, encoding)
-        if builder == "csv" and (problem := _too_long_a_row(path, as_text)):
-            raise ValueError(problem) from error
-        raise
-    if builder == "json" and (len(dataset) == 1 or not _has_text(dataset.features, text_column)):
-        return read_json(path, text_column, encoding) or dataset
-    return dataset
+        with _unlogged():
+            rows = load_dataset("json", f"file-{sha256[:32]}", data_files=files, split="train")
+        rows.with_format("arrow")[:].validate(full=True)  # Arrow's JSON reader takes any bytes as they are
+    except READING_ERRORS:
+        return None
+    return rows if len(rows) > 1 and _has_text(rows.features, text_column) else None
 
 
 @contextmanager
@@ -246,41 +238,9 @@ def _unpack(path: Path, builder: str, sha256: str) -> Path:
 
 
 def _has_text(features: Features, text_column: str | None) -> bool:
+    """Whether there is text, and no column that is nested too deep to go through."""
     try:
-        return holds_text(features, text_column or find_text_column(features))
+        found = holds_text(features, text_column or find_text_column(features))
     except ValueError:
         return False
-
-
-def _csv_as_text(path: Path, encoding: str | None) -> dict[str, Any]:
-    """How to read every cell of a CSV file as the text that it is."""
-    encoding, sep = encoding or encoding_of(path), "\t" if _suffix(path) == ".tsv" else ","
-    with open_unpacked(path) as file:
-        header = file.read(HEADER).decode(encoding, "replace").partition("\n")[0]
-    if other := next((one for one in ";\t" if one in header and sep not in header), None):
-        raise ValueError(
-            f"{path}, line 1: the columns are separated by {other!r}, not by {sep!r}: save the file with commas as "
-            ".csv, or with tabs as .tsv"
-        )
-    how = {"sep": sep, "encoding": encoding}
-    with open_unpacked(path) as file:
-        columns = pd.read_csv(file, nrows=0, **how).columns
-    features = Features({str(column): Value("string") for column in columns})
-    # Else a row with more fields than the header has names would make its first field a name of the row.
-    return {"features": features, "keep_default_na": False, "index_col": False, **how}
-
-
-def _too_long_a_row(path: Path, how: Mapping[str, Any]) -> str | None:
-    """Where a CSV file has more fields in a row than columns, in a sentence; ``None`` if that is not the trouble."""
-    with open_unpacked(path) as file:
-        text = file.read().decode(how["encoding"], "replace")
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=how["sep"])
-    try:
-        columns = len(next(rows))
-        line, fields = next((rows.line_num, len(row)) for row in rows if len(row) > columns)
-    except (StopIteration, csv.Error):
-        return None
-    return (
-        f"{path}, line {line}: {fields} fields, and the header names {columns}. A text in which {how['sep']!r} stands "
-        "has to be in quotation marks"
-    )
+    return found and all(fits(kind) for kind in features.arrow_schema.types)

@@ -1,92 +1,45 @@
 """Continue a prompt, and look at what the sampling arguments do to the choice of the next token."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from threading import RLock
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import torch
-from transformers import (
-    EpsilonLogitsWarper,
-    MinPLogitsWarper,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-)
+from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from clmkit.chunking import context_length
 from clmkit.evaluation import evaluation_mode
+from clmkit.prompts import continue_prompts, drawing_from, encode_prompts, looks_back, one_text, pad_left
 from clmkit.tracks import check_whole_number
 
-# Whatever the model's own generation config asks for.
-ONE_TEXT = {"num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
-
-# What generate applies after top_p: min_p, and what else a model's own generation config asks for.
-_LATER_FILTERS: dict[str, Any] = {
-    "min_p": MinPLogitsWarper,
-    "typical_p": TypicalLogitsWarper,
-    "epsilon_cutoff": EpsilonLogitsWarper,
+# The field of each processor of scores that generate may apply, in its order.
+FIELD_OF = {
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor": "guidance_scale",
+    "SequenceBiasLogitsProcessor": "sequence_bias",
+    "EncoderRepetitionPenaltyLogitsProcessor": "encoder_repetition_penalty",
+    "RepetitionPenaltyLogitsProcessor": "repetition_penalty",
+    "NoRepeatNGramLogitsProcessor": "no_repeat_ngram_size",
+    "EncoderNoRepeatNGramLogitsProcessor": "encoder_no_repeat_ngram_size",
+    "NoBadWordsLogitsProcessor": "bad_words_ids",
+    "MinLengthLogitsProcessor": "min_new_tokens",
+    "InfNanRemoveLogitsProcessor": "remove_invalid_values",
+    "ExponentialDecayLengthPenalty": "exponential_decay_length_penalty",
+    "SuppressTokensLogitsProcessor": "suppress_tokens",
+    "SuppressTokensAtBeginLogitsProcessor": "begin_suppress_tokens",
+    "TemperatureLogitsWarper": "temperature",
+    "TopHLogitsWarper": "top_h",
+    "TopKLogitsWarper": "top_k",
+    "TopPLogitsWarper": "top_p",
+    "MinPLogitsWarper": "min_p",
+    "TypicalLogitsWarper": "typical_p",
+    "EpsilonLogitsWarper": "epsilon_cutoff",
+    "EtaLogitsWarper": "eta_cutoff",
+    "WatermarkLogitsProcessor": "watermarking_config",
+    "SynthIDTextWatermarkLogitsProcessor": "watermarking_config",
+    "LogitNormalization": "renormalize_logits",
 }
-
-# Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
-DRAWING = RLock()
-
-
-@contextmanager
-def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Let torch draw from a seed, and go on afterwards as if nothing had been drawn."""
-    with DRAWING, torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-        torch.manual_seed(seed)
-        yield
-
-
-def _encode(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], new_tokens: int
-) -> dict[str, torch.Tensor]:
-    """Tokenize prompts for the model's device, and make sure that each and what follows fit into the context."""
-    empty = [number for number, prompt in enumerate(prompts) if not isinstance(prompt, str) or not prompt.strip()]
-    if empty or not prompts:
-        which = f" (number {empty[0]})" if len(prompts) > 1 else ""
-        raise ValueError(f"the prompt{which} is empty: give the model at least a word to continue")
-    documents: list[list[int]] = tokenizer(list(prompts), verbose=False)["input_ids"]
-    # What a tokenizer puts at a text's end would end it before it is continued.
-    documents = [ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] and len(ids) > 1 else ids for ids in documents]
-    if not all(documents):
-        raise ValueError(f"{prompts[documents.index([])]!r} has no tokens: give the model at least a word to continue")
-    check_room(max(map(len, documents)), new_tokens, model)
-    return pad_left(documents, model.device)
-
-
-def check_room(length: int, new_tokens: int, model: PreTrainedModel) -> None:
-    """Raise a ValueError unless a prompt of so many tokens and what is to come fit into the model's context."""
-    context = context_length(model.config)
-    if context is not None and length + new_tokens > context:
-        raise ValueError(
-            f"the prompt has {length} tokens and {new_tokens} more are to come, but the model's context holds "
-            f"{context}: shorten the prompt or ask for fewer new tokens"
-        )
-
-
-def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, torch.Tensor]:
-    """One batch of prompts, the shorter ones filled up on the left, so that all end where the new tokens begin.
-
-    They are filled by their own first token, since ``repetition_penalty`` takes what fills for text.
-
-    Returns:
-        ``input_ids`` and ``attention_mask``, int64, of as many columns as the longest has tokens.
-    """
-    length = max(map(len, documents))
-    filled = [ids[:1] * (length - len(ids)) + ids for ids in documents]
-    mask = [[0] * (length - len(ids)) + [1] * len(ids) for ids in documents]
-    columns = {"input_ids": filled, "attention_mask": mask}
-    return {name: torch.tensor(rows, device=device) for name, rows in columns.items()}
+ALWAYS_SHOWN = ("repetition_penalty", "temperature", "top_k", "top_p")  # also where they change nothing
 
 
 def check_sampling(
@@ -97,21 +50,35 @@ def check_sampling(
     min_p: float = 0.0,
 ) -> None:
     """Raise a ValueError that says what is allowed, unless all five are."""
-    if not temperature > 0:
+    if not _is_number(temperature) or not 0 < temperature < math.inf:
         raise ValueError(
-            f"temperature must be above 0, not {temperature}: for no randomness at all pass do_sample=False"
+            f"temperature must be above 0 and finite, not {temperature}: for no randomness pass do_sample=False"
         )
-    if not isinstance(top_k, int) or top_k < 0:
+    if type(top_k) is not int or top_k < 0:
         raise ValueError(f"top_k must be a whole number of 0 or more (0 keeps every token), not {top_k!r}")
-    if not 0 < top_p <= 1:
+    if not _is_number(top_p) or not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), not {top_p}")
-    if not 0 <= min_p <= 1:
+    if not _is_number(min_p) or not 0 <= min_p <= 1:
         raise ValueError(f"min_p must be from 0 to 1 (0 keeps every token), not {min_p}")
-    if not 0 < repetition_penalty < math.inf:
+    if not _is_number(repetition_penalty) or not 0 < repetition_penalty < math.inf:
         raise ValueError(
-            "repetition_penalty must be above 0 (1 changes nothing, more than 1 avoids what the text has "
+            "repetition_penalty must be above 0 and finite (1 changes nothing, more than 1 avoids what the text has "
             f"already), not {repetition_penalty}"
         )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _sampling_arguments(
+    temperature: float, top_k: int, top_p: float, min_p: float, repetition_penalty: float
+) -> dict[str, Any]:
+    """The arguments of ``generate`` to draw by."""
+    check_sampling(temperature, top_k, top_p, repetition_penalty, min_p)
+    arguments = {"repetition_penalty": float(repetition_penalty), "do_sample": True}
+    arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
+    return arguments | ({"min_p": float(min_p)} if min_p else {})
 
 
 def generate_text(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str, **arguments: Any) -> str:
@@ -163,30 +130,25 @@ def generate_texts(
         The prompts and their continuations, in order, without special tokens.
 
     Raises:
-        ValueError: If a prompt is empty, or too long for the context with ``max_new_tokens`` added, or an argument is
-            out of its range.
+        ValueError: If a prompt is empty, or too long for the context with ``max_new_tokens`` added, an argument is out
+            of its range, or ``prompts`` is one text and no list.
     """
     check_whole_number("max_new_tokens", max_new_tokens)
-    check_sampling(repetition_penalty=repetition_penalty)
-    arguments: dict[str, Any] = {"repetition_penalty": float(repetition_penalty), "do_sample": do_sample, **ONE_TEXT}
+    check_whole_number("batch_size", batch_size)
     if do_sample:
-        check_sampling(temperature, top_k, top_p, min_p=min_p)
-        arguments |= {"temperature": float(temperature), "top_k": top_k, "top_p": float(top_p)}
-        arguments |= {"min_p": float(min_p)} if min_p else {}
-    generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
+        arguments = _sampling_arguments(temperature, top_k, top_p, min_p, repetition_penalty)
+    else:
+        check_sampling(repetition_penalty=repetition_penalty)
+        arguments = {"repetition_penalty": float(repetition_penalty), "do_sample": False}
+    arguments |= {"streamer": streamer, "stopping_criteria": stopping_criteria}
+    documents = encode_prompts(model, tokenizer, prompts, max_new_tokens)
+    size = 1 if looks_back(model) else batch_size
     texts: list[str] = []
     with drawing_from(seed, model.device), evaluation_mode(model):
-        for start in range(0, max(len(prompts), 1), batch_size):
-            inputs = _encode(model, tokenizer, prompts[start : start + batch_size], max_new_tokens)
-            output = generate(
-                **inputs,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=tokenizer.eos_token_id,
-                streamer=streamer,
-                stopping_criteria=stopping_criteria,
-                **arguments,
-            )
-            rows = [row[int((mask == 0).sum()) :] for row, mask in zip(output, inputs["attention_mask"], strict=True)]
+        for start in range(0, len(documents), size):
+            batch = documents[start : start + size]
+            added = continue_prompts(model, tokenizer, batch, max_new_tokens, **arguments)
+            rows = [ids + more for ids, more in zip(batch, added, strict=True)]
             texts += tokenizer.batch_decode(rows, skip_special_tokens=True)
     return texts
 
@@ -219,6 +181,8 @@ def sampling_steps(
 ) -> list[SamplingStep]:
     """What each sampling argument does to the choice of the next token, one after the other as ``generate`` does.
 
+    The scores are changed by what ``generate`` itself would change them by.
+
     Args:
         model: A causal language model.
         tokenizer: Its tokenizer.
@@ -232,40 +196,52 @@ def sampling_steps(
 
     Returns:
         Five steps: the model's own probabilities, and those after each argument but ``min_p``; one more for ``min_p``
-        where it is not 0, and for it, ``typical_p`` and ``epsilon_cutoff`` where the model's generation config has
-        them, since ``generate`` applies them too. All have the same tokens, the most probable first by the model's own
-        probabilities.
+        where it is not 0, and for all else that the model's own generation config asks for, such as ``typical_p`` or
+        ``suppress_tokens``, each at the place where ``generate`` applies it. All have the same tokens, the most
+        probable first by the model's own probabilities.
 
     Raises:
         ValueError: As ``generate_texts``.
     """
-    check_sampling(temperature, top_k, top_p, repetition_penalty, min_p)
-    inputs = _encode(model, tokenizer, [prompt], 1)
-    arguments = {
-        f"repetition_penalty {repetition_penalty:g}": RepetitionPenaltyLogitsProcessor(float(repetition_penalty)),
-        f"temperature {temperature:g}": TemperatureLogitsWarper(float(temperature)),
-        f"top_k {top_k}": TopKLogitsWarper(top_k) if top_k else None,
-        f"top_p {top_p:g}": TopPLogitsWarper(float(top_p)) if top_p < 1 else None,
-        **_later_filters(model, min_p),
-    }
+    arguments = _sampling_arguments(temperature, top_k, top_p, min_p, repetition_penalty)
+    inputs = pad_left(encode_prompts(model, tokenizer, [prompt], 1), model.device)
+    arguments = {**one_text(model, tokenizer, inputs["input_ids"].shape[1], 1), **arguments}
+    generate: Any = model.generate
     with evaluation_mode(model):
         scores: torch.Tensor = model(**inputs).logits[:, -1].float()
-    best = scores[0].topk(min(show, scores.shape[-1])).indices
-    texts = [str(tokenizer.decode([token])) for token in best.tolist()]
-    steps = []
-    for name, apply in {"as it is": None, **arguments}.items():
-        scores = scores if apply is None else apply(inputs["input_ids"], scores)
-        kept = torch.softmax(scores[0], dim=-1)
-        pairs = list(zip(texts, kept[best].tolist(), strict=True))
-        steps.append(SamplingStep(name, int((scores[0] > -math.inf).sum()), pairs))
+        # It hands over what it would apply. Where a text ends plays no part, and would take a tokenizer.
+        processors = generate(**inputs, **{**arguments, "stop_strings": None}, custom_generate=_hand_over)
+        best = scores[0].topk(min(show, scores.shape[-1])).indices
+        texts = [str(tokenizer.decode([token])) for token in best.tolist()]
+        steps = []
+        for name, apply in [("as it is", None), *_in_order(processors)]:
+            scores = scores if apply is None else apply(inputs["input_ids"], scores)
+            kept = torch.softmax(scores[0], dim=-1)
+            title = _title(name, arguments.get(name, getattr(model.generation_config, name, None)))
+            pairs = list(zip(texts, kept[best].tolist(), strict=True))
+            steps.append(SamplingStep(title, int((scores[0] > -math.inf).sum()), pairs))
     return steps
 
 
-def _later_filters(model: PreTrainedModel, min_p: float) -> dict[str, Any]:
-    values = {name: getattr(model.generation_config, name, None) for name in _LATER_FILTERS}
-    values["min_p"] = min_p or values["min_p"]
-    on = {name: value for name, value in values.items() if value and (value < 1 or name == "min_p")}
-    return {f"{name} {value:g}": _LATER_FILTERS[name](value) for name, value in on.items()}
+def _hand_over(model: PreTrainedModel, input_ids: Any, logits_processor: LogitsProcessorList, **_: Any) -> Any:
+    """In place of the loop of ``generate``: what it would change the scores by."""
+    return logits_processor
+
+
+def _in_order(processors: LogitsProcessorList) -> list[tuple[str, Any]]:
+    """Each processor with the name of its field, and at their places those always shown that are not among them."""
+    order = list(FIELD_OF.values())
+    named: list[tuple[str, Any]] = [(FIELD_OF.get(type(one).__name__, type(one).__name__), one) for one in processors]
+    for field in ALWAYS_SHOWN:
+        if field not in dict(named):
+            later = {name for name in order[order.index(field) :] if name != field}
+            places = [place for place, (name, _) in enumerate(named) if name in later]
+            named.insert(places[0] if places else len(named), (field, None))
+    return named
+
+
+def _title(name: str, value: Any) -> str:
+    return f"{name} {value:g}" if _is_number(value) else name
 
 
 def next_token_probabilities(

@@ -87,7 +87,8 @@ class Gigatoken:
         """For each text, whether its ids are certain to be the other tokenizer's: it holds no added token either."""
         import pyarrow.compute as pc
 
-        certain: list[bool] = pc.invert(pc.match_substring_regex(texts, self._doubtful)).to_pylist()
+        large = texts.cast(pa.large_string())  # Arrow searches no views
+        certain: list[bool] = pc.invert(pc.match_substring_regex(large, self._doubtful)).to_pylist()
         return certain
 
     def encode(self, texts: list[str]) -> list[npt.NDArray[np.uint32]]:

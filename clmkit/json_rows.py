@@ -1,23 +1,83 @@
 """The rows of a JSON file, in whichever of the usual shapes it has them."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from datasets import Dataset
 
-from clmkit.packed import UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
-from clmkit.texts import find_text_column
+from clmkit.kept import DEEP, as_text, fits, keep
+from clmkit.kept import texts as texts_of
+from clmkit.packed import UNPACKING_ERRORS, UTF8, encoding_of, not_decoded, not_whole, open_unpacked
+from clmkit.texts import INNER_COLUMNS, find_text_column, text_of
 
 ROWS_UNDER = ("data", "train", "rows", "examples")
 SPLITS = ("validation", "valid", "dev", "test")  # beside "train"; the course splits the rows of all itself
+DEEPEST = 500  # lists and objects within each other: readers in C call themselves for each, and end with the process
+DIGITS = 400  # of a number that still is one
+Place = Callable[[int], str]  # in words: the row of a number, counted from 0
+
+LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 
 
-def read_json(path: Path, text_column: str | None, encoding: str | None) -> Dataset | None:
-    """Read a JSON file row by row: the text as it is, every other column as text."""
-    rows = _json_rows(path, text_column, encoding)
+def is_plain_json_lines(path: Path) -> bool:
+    """Whether a file is JSON Lines in UTF-8 that Arrow's reader can be given: a row a line, none nested too deep."""
+    if encoding_of(path) != UTF8:
+        return False
+    with open_unpacked(path) as file:
+        first, open_before = True, 0
+        for line in file:
+            opened = line.count(b"[") + line.count(b"{")
+            if b"\\u" in line and LONE_SURROGATE.search(line):
+                return False  # some readers drop it without a word
+            if open_before + opened > DEEPEST and _deepest(line.decode("utf-8", "replace")):
+                return False
+            # What is opened in a line and not closed there is counted on, so that lines can't be deep together.
+            open_before = 0 if line.rstrip().endswith(b"}") else open_before + opened
+            if open_before > DEEPEST:
+                return False
+            if first and line.strip(b"\xef\xbb\xbf \t\r\n"):
+                first = False
+                try:
+                    if not isinstance(json.loads(line.decode(UTF8)), dict):
+                        return False
+                except (ValueError, RecursionError):
+                    return False
+    return not first
+
+
+def _deepest(text: str) -> int | None:
+    """The line in which lists and objects come to be nested too deep; ``None`` if they never are."""
+    depth = 0
+    for found in NESTING.finditer(text):
+        depth += 1 if found[1] else -1 if found[2] else 0
+        if depth > DEEPEST:
+            return text.count("\n", 0, found.start()) + 1
+    return None
+
+
+def read_json(path: Path, text_column: str | None, encoding: str | None, place: Path) -> Dataset | None:
+    """Read a JSON file row by row: the text as it is, every other column as text where it does not fit one type.
+
+    Args:
+        path: The file, packed or not.
+        text_column: The one that counts; by default the one that ``find_text_column`` finds.
+        encoding: As Python names it; by default what ``encoding_of`` finds.
+        place: Where the rows are to be kept.
+
+    Returns:
+        The rows; ``None`` if there are none.
+
+    Raises:
+        ValueError: If it is malformed, or its text is none, with file and line, or file and row.
+    """
+    rows, where = _json_rows(path, text_column, encoding)
     if not rows:
         return None
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -26,44 +86,110 @@ def read_json(path: Path, text_column: str | None, encoding: str | None) -> Data
         column = text_column or find_text_column(examples)
     except ValueError:
         column = ""  # join_answers says which columns there are
-    kept = column if column in columns else column.partition(".")[0]
+    kept, inner = (column, "") if column in columns else column.partition(".")[::2]
+    table = {}
+    for name in columns:
+        values = [row.get(name) for row in rows]
+        table[str(as_text(name))] = _text_column(path, values, kept, inner, where) if name == kept else _other(values)
+    return keep(place, [pa.table(table)])
+
+
+def _typed(values: list[Any]) -> pa.Array | None:
+    """A column of the type that Arrow finds, if it finds one for all values and Datasets has it too."""
     try:
-        return Dataset.from_list([{key: _cell(row.get(key), key == kept) for key in columns} for row in rows])
-    except (pa.ArrowException, ValueError) as error:  # every other column is text by now
-        odd = _odd_one([row.get(kept) for row in rows], kept)
-        raise ValueError(f"{path}{odd or f': {error}'}") from error
+        column = pa.array(values)
+    except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError):
+        return None
+    return column if fits(column.type) else None
 
 
-def _odd_one(values: list[Any], column: str) -> str:
-    """Which value is of another type than the first in its place, if one is."""
+def _other(values: list[Any]) -> pa.Array:
+    typed = _typed(values)
+    return texts_of(values) if typed is None else typed
+
+
+def _text_column(path: Path, values: list[Any], column: str, inner: str, where: Place) -> pa.Array:
+    """The column that holds the text, or holds it under a key of its objects; what else they hold may become text."""
+    if (typed := _typed(values)) is not None and not _has_parts(typed.type, inner):
+        return typed
+    texts = []
+    for number, value in enumerate(values):
+        try:
+            texts.append(_only(value, inner))
+        except ValueError as error:
+            raise ValueError(f"{path}, {where(number)}: {column!r} {error}: mend it, or remove the row") from error
+    if (typed := _typed(texts)) is not None:
+        return typed
+    raise ValueError(f"{path}, {_odd_one(texts, column, where)}")
+
+
+def _has_parts(kind: pa.DataType, inner: str) -> bool:
+    """Whether what stands under the key ``inner`` are lists of objects, as the parts of a message are."""
+    while isinstance(kind, pa.ListType):
+        kind = kind.value_type
+    content = kind.field(inner).type if pa.types.is_struct(kind) and kind.get_field_index(inner) >= 0 else kind
+    return content != kind and isinstance(content, pa.ListType) and pa.types.is_struct(content.value_type)
+
+
+def _only(value: Any, inner: str, depth: int = 0) -> Any:
+    """A value in which text is all that is not under the key ``inner``; where there is no such key, the value.
+
+    Raises:
+        ValueError: If the value is nested too deep, or its text holds a surrogate; the message goes on from its name.
+    """
+    if depth > DEEP:
+        raise ValueError("holds lists that are nested too deep to be text")
+    if isinstance(value, list):
+        return [_only(one, inner, depth + 1) for one in value]
+    if isinstance(value, dict) and inner:
+        content = text_of(value.get(inner))
+        parts = content if isinstance(content, list) else []
+        if other := next(
+            (part for part in parts if isinstance(part, dict) and part.get("type", "text") != "text"), None
+        ):
+            raise ValueError(f"holds a part of the type {other['type']!r}, which is no text")
+        return {
+            str(as_text(key)): _only(content, "", depth + 1) if key == inner else as_text(one or None)
+            for key, one in value.items()
+        }
+    if isinstance(value, str) and as_text(value) != value:
+        raise ValueError(f"holds half of a character (a surrogate without the other): {value[:40]!a}")
+    return value
+
+
+def _odd_one(values: list[Any], column: str, where: Place) -> str:
+    """Which value is of another type than the first in its place."""
     first: dict[tuple[str, int], str] = {}
-    for row, value in enumerate(values):
+    for number, value in enumerate(values):
         for name, depth, inner in _parts(value, column):
             kind = "number" if type(inner) in (int, float) else type(inner).__name__
             before = first.setdefault((name, depth), kind)
             if kind != before:
-                return f", row {row}: {name!r} is of the type {kind}, and before {before}: text must be a string"
-    return ""
+                return f"{where(number)}: {name!r} is of the type {kind}, and before {before}: text must be a string"
+    return f"{where(0)}: {column!r} holds {type(values[0]).__name__}, not text: text must be a string"
 
 
 def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, Any]]:
     """A value and all in it, but for nulls, each with its column as ``text_column`` has it, and in how many lists."""
-    if value is not None:
+    if value is not None and depth <= DEEP:
         yield name, depth, value
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _parts(inner, f"{name}.{key}", depth)
-    elif isinstance(value, list):
-        for inner in value:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            yield from _parts(inner, f"{name}.{key}", depth + 1)
+        for inner in value if isinstance(value, list) else ():
             yield from _parts(inner, name, depth + 1)
 
 
-def _cell(value: Any, keep: bool) -> Any:
-    return value if keep or value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
+    """The rows of a JSON file as they are, and how the place of each is named.
+
+    Raises:
+        ValueError: As ``load_local``.
+    """
+    return _json_rows(path, text_column, encoding)
 
 
-def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> list[dict[str, Any]]:
-    """The rows of a JSON file of any of the shapes of ``load_local``.
+def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
+    """The rows of a JSON file of any of the shapes of ``load_local``, and how the place of each is named.
 
     Raises:
         ValueError: If it is malformed, with file and line, or of another shape, with that shape.
@@ -72,33 +198,62 @@ def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> lis
         with open_unpacked(path) as file:
             text = file.read().decode(encoding or encoding_of(path))
     except UnicodeDecodeError as error:
-        raise ValueError(not_decoded(path, error, encoding)) from error
+        raise ValueError(not_decoded(path, encoding)) from error
     except UNPACKING_ERRORS as error:
-        raise ValueError(f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}") from error
+        raise ValueError(not_whole(path, error)) from error
     try:
-        found = json.loads(text) if text.strip() else []
+        found = _parse(path, text, 1) if text.strip() else []
     except json.JSONDecodeError as error:
         if text.lstrip().startswith("["):
             raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
-        return list(_json_lines(path, text))
+        lines = list(_json_lines(path, text))
+        return [row for _, row in lines], lambda number: f"line {lines[number][0]}, row {number}"
     rows = found if isinstance(found, list) else _rows_of_object(path, found, text_column)
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, row {number - 1}: a row must be a JSON object, not {type(row).__name__}")
-    return rows
+            raise ValueError(f"{path}, row {number}: a row must be a JSON object, not {type(row).__name__}")
+    return rows, lambda number: f"row {number}"
 
 
-def _json_lines(path: Path, text: str) -> Iterator[dict[str, Any]]:
+def _parse(path: Path, text: str, line: int) -> Any:
+    """JSON, but for numbers that are none in Python: they stay the text that they are."""
+    try:
+        found = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < DIGITS else digits)
+        deep = _is_deep(found)
+    except RecursionError:
+        deep = True
+    if deep:
+        line += (_deepest(text) or 1) - 1
+        raise ValueError(f"{path}, line {line}: more than {DEEPEST} lists and objects within each other: flatten them")
+    return found
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists and objects are nested too deep, without a call for each."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _parse(path, line, number)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number}: malformed JSON: {error.msg}") from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
-        yield row
+        yield number, row
 
 
 def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
@@ -114,6 +269,9 @@ def _rows_of_object(path: Path, found: Any, text_column: str | None) -> list[Any
     if not isinstance(found, dict):
         raise ValueError(f"{path}: the file is one JSON {type(found).__name__}, not a list of rows")
     lists = [key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
+    outer = (text_column or "").partition(".")[0]
+    if outer in lists and outer not in INNER_COLUMNS and not _is_json_lines(path):
+        return [{outer: row} for row in found[outer]]
     if _is_row(found, text_column):
         return [found]
     if lists and set(lists) <= {*ROWS_UNDER, *SPLITS}:
@@ -124,5 +282,18 @@ def _rows_of_object(path: Path, found: Any, text_column: str | None) -> list[Any
     shape = ", ".join(f"{key!r}: {type(value).__name__}" for key, value in found.items())
     raise ValueError(
         f"{path}: the file is one JSON object ({shape}), not a list of rows: write the rows as a list, one a line, or "
-        f"under one of {', '.join(map(repr, ROWS_UNDER))}"
+        f"under one of {', '.join(map(repr, ROWS_UNDER))}{_hint(found, lists)}"
     )
+
+
+def _hint(found: dict[str, Any], lists: list[str]) -> str:
+    """The word that would read the rows from where they are."""
+    for key in lists:
+        columns = [inner for inner, value in found[key][0].items() if isinstance(value, str)]
+        if columns:
+            return f"; or name their text: text_column='{key}.{'text' if 'text' in columns else columns[0]}'"
+    return ""
+
+
+def _is_json_lines(path: Path) -> bool:
+    return any(suffix.lower() in (".jsonl", ".ndjson") for suffix in path.suffixes)

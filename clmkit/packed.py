@@ -2,6 +2,8 @@
 
 import bz2
 import gzip
+import io
+import json
 import lzma
 import zlib
 from pathlib import Path
@@ -13,9 +15,10 @@ PACKED: dict[str, Any] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": lambda path, mode: pa.CompressedInputStream(str(path), "zstd"),
+    ".zst": lambda path, mode: io.BufferedReader(pa.CompressedInputStream(str(path), "zstd")),
 }
 UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+UTF8 = "utf-8-sig"  # with a mark or without
 
 
 def open_unpacked(path: Path) -> Any:
@@ -24,24 +27,51 @@ def open_unpacked(path: Path) -> Any:
 
 
 def encoding_of(path: Path) -> str:
-    """UTF-16 if a file begins with its mark; else UTF-8, with a mark or without."""
-    with open_unpacked(path) as file:
-        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    """UTF-16 or UTF-32 if a file begins with the mark of one; else UTF-8, with a mark or without.
 
-
-def not_decoded(path: Path, error: UnicodeDecodeError, encoding: str | None) -> str:
-    """Why a file is not text in the encoding that was named, or where it is not UTF-8, by line and byte."""
-    if encoding is not None:
-        return f"{path}: in {encoding} it is no text ({error.reason}): name the encoding that it was saved in"
-    where, byte = "", error.object[error.start]
+    Raises:
+        ValueError: If it begins as UTF-16 or UTF-32 do, without a mark.
+    """
     with open_unpacked(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as found:
-                where, byte = f", line {number}", line[found.start]
-                break
-    return (
-        f"{path}{where}: the byte 0x{byte:02x} is not UTF-8 text: save the file in the encoding UTF-8, or say in which "
-        "one it is: encoding='cp1252', for example"
+        start = file.read(4)
+    found = json.detect_encoding(start)  # by the marks, and by where 0x00 stands in the first four bytes
+    if found.startswith("utf-8") or len(start) < 2:
+        return UTF8
+    if found in ("utf-16", "utf-32"):
+        return found
+    raise ValueError(
+        f"{path}, line 1: byte {start.index(0) + 1} is 0x00, as in {found.upper()}, and there is no mark at the "
+        f"beginning that says so: say it yourself: encoding={found!r}"
     )
+
+
+def not_decoded(path: Path, encoding: str | None) -> str:
+    """Where a file is not text in the encoding that was named, or in the one that it seems to be in, by line and byte.
+
+    Args:
+        path: A file that could not be decoded.
+        encoding: What was named; ``None`` if nothing was.
+    """
+    tried = encoding or encoding_of(path)
+    where, byte, reason = "", "a byte", ""
+    with open_unpacked(path) as file:
+        try:
+            file.read().decode(tried)
+        except UnicodeDecodeError as error:
+            before = error.object[: error.start].decode(tried, "ignore")
+            line = 1 + (before.count("\n") or before.count("\r"))
+            where, byte, reason = f", line {line}", f"the byte 0x{error.object[error.start]:02x}", f" ({error.reason})"
+        except UNPACKING_ERRORS as error:  # what was read before this was found out could not be decoded
+            return not_whole(path, error)
+    if encoding is not None:
+        return f"{path}{where}: {byte} is no text in {encoding}{reason}: name the encoding that it was saved in"
+    name = "UTF-8" if tried == UTF8 else tried.upper()
+    return (
+        f"{path}{where}: {byte} is not {name} text: save the file in the encoding UTF-8, or say in which one it is: "
+        "encoding='cp1252', for example"
+    )
+
+
+def not_whole(path: Path, error: BaseException) -> str:
+    """Why a file can't be unpacked."""
+    return f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}"

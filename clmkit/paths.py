@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clmkit.costs import HUB_ID
+from clmkit.messages import _
 
 FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
 
@@ -15,10 +16,20 @@ def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
     path = Path(path)
     if path.is_dir():
-        raise FileNotFoundError(f"{str(path)!r} is a folder here: name a data file in it, or a pattern of such")
+        hub = (
+            ". For the data set of that name on the Hub, work in another folder" if HUB_ID.fullmatch(str(path)) else ""
+        )
+        raise FileNotFoundError(f"{str(path)!r} is a folder here: name a data file in it, or a pattern of such{hub}")
     if not path.is_file():
         raise FileNotFoundError(f"data file {str(path)!r} is not there; the working folder is {Path.cwd()}")
     return path
+
+
+def say_folder(model: str) -> list[str]:
+    """A sentence that says so where a folder here is taken for a model whose name may be meant as that on the Hub."""
+    if not HUB_ID.fullmatch(model) or not Path(model).is_dir():
+        return []
+    return [_("{name} is the folder here, not a model on the Hub.", name=model)]
 
 
 def find_files(data: str | Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+UNFINISHED = "unfinished-clmkit-"  # how the folders begin that a kill can leave
 DRIVE = "/content/drive"  # where Colab mounts it
 
 
@@ -83,7 +84,7 @@ def write_whole(folder: str | Path) -> Iterator[Path]:
         OSError: If the folder can't be made or written.
     """
     folder = check_output_dir(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="unfinished-") as unfinished:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=UNFINISHED) as unfinished:
         yield Path(unfinished)
         for path in Path(unfinished).iterdir():
             path.replace(folder / path.name)

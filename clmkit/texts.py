@@ -1,14 +1,16 @@
 """Split rows, find the text among their columns, and join the answers of a row into one text."""
 
 import math
-from collections.abc import Iterable, Mapping
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from datasets import Dataset, DatasetDict, Features, IterableDataset, Value
+from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 
 from clmkit.messages import _
+from clmkit.row_places import place_of, rows_by_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
@@ -61,14 +63,34 @@ def find_text_column(features: Mapping[str, Any]) -> str:
         if column in features:
             return column
     for outer, inner in INNER_COLUMNS.items():
-        item = features.get(outer)
-        item = item[0] if isinstance(item, list) and item else getattr(item, "feature", item)
+        item = _item(features.get(outer))
         if isinstance(item, Mapping) and inner in item:
             return f"{outer}.{inner}"
+    likely = sorted(_columns_of_text(features), key=lambda name: name.rpartition(".")[2] not in INNER_COLUMNS.values())
+    remedy = f"Name yours: text_column={likely[0]!r}" if likely else "None of them holds text"
+    others = f", or another of {', '.join(map(repr, likely[1:]))}" if likely[1:] else ""
     raise ValueError(
-        f"no text column: expected 'answers.text' or 'text', found {', '.join(map(repr, features))}. Name "
-        "yours: join_answers(dataset, text_column=...)"
+        f"no text column: expected 'answers.text' or 'text', found {', '.join(map(repr, features))}. {remedy}{others}"
     )
+
+
+def _columns_of_text(features: Mapping[str, Any]) -> Iterator[str]:
+    """The columns that hold strings, by themselves or under a key of their objects."""
+    for column, item in features.items():
+        item = _item(item)
+        if isinstance(item, Mapping):
+            yield from (f"{column}.{key}" for key, value in item.items() if _is_text(_item(value)))
+        elif _is_text(item):
+            yield column
+
+
+def _item(of: Any) -> Any:
+    """What a list holds, of a value or of a type; anything else as it is."""
+    return of[0] if isinstance(of, list) and of else getattr(of, "feature", of)
+
+
+def _is_text(item: Any) -> bool:
+    return isinstance(item, str) or getattr(item, "dtype", None) in TEXT_TYPES
 
 
 def no_column(column: str, columns: Iterable[str]) -> str:
@@ -78,6 +100,9 @@ def no_column(column: str, columns: Iterable[str]) -> str:
 
 def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | None = None) -> Rows:
     """Flatten, and join the answers of each row into one text (the guide's ``" ".join(x)``).
+
+    Of a conversation, the messages' contents are joined. Contents may be lists of parts, all texts; a message without
+    a content that calls a tool is passed over.
 
     Args:
         dataset: Rows with a text column: strings, or lists of strings; nested or flattened. They may be streamed.
@@ -89,7 +114,8 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
 
     Raises:
         ValueError: If there are no rows, the column is not there or holds something else than text, or an answer is
-            null, empty, missing or no string: with its row and number.
+            null, empty, missing or no string: with its file, if it is of one, row and number. Of a stream, the row is
+            the one that it gives, which after a shuffle is not the file's.
     """
     if isinstance(dataset, DatasetDict):
         return DatasetDict({side: join_answers(rows, text_column, num_proc) for side, rows in dataset.items()})
@@ -100,18 +126,23 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         columns = dataset.features if len(dataset) else {}
     if not columns:
         raise ValueError("there are no rows: 0 texts to join")
-    column = text_column or find_text_column(columns)
+    try:
+        column = text_column or find_text_column(columns)
+        if isinstance(dataset, Dataset):
+            _check_holds_text(dataset.features, column)
+    except ValueError as error:
+        files = ", ".join(rows_by_file(dataset))
+        raise ValueError(f"{files}: {error}" if files else str(error)) from error
     how: dict[str, Any] = {"batched": True, "with_indices": True, "fn_kwargs": {"column": column}}
     how |= {"remove_columns": list(columns), "features": Features({"text": Value("string")})}
     if isinstance(dataset, IterableDataset):
-        return dataset.map(_join_batch, **how)
-    _check_holds_text(dataset.features, column)
-    in_arrow = column in columns and _type_of(columns, column) == Value("string")
+        return dataset.map(_join_streamed, **how)
+    in_arrow = columns.get(column) in (Value("string"), List(Value("string")))
     join = partial(dataset.with_format("arrow").map, _join_table) if in_arrow else partial(dataset.map, _join_batch)
     try:
         return join(**how, num_proc=num_proc, desc=_("Join answers")).with_format(None)
     except BadRow as error:
-        raise ValueError(f"row {_row_of_file(dataset, error.row)}{error.problem}") from error
+        raise ValueError(f"{place_of(dataset, error.row)}{error.problem}") from error
 
 
 def _type_of(features: Mapping[str, Any], column: str) -> Any:
@@ -125,19 +156,25 @@ def _type_of(features: Mapping[str, Any], column: str) -> Any:
     return getattr(found, "feature", found)
 
 
-def holds_text(features: Mapping[str, Any], column: str) -> bool:
-    """Whether a column holds strings, or lists of strings, as far as its type tells.
+def holds_text(features: Mapping[str, Any], column: str, parts: bool = False) -> bool:
+    """Whether a column holds strings, or lists of strings, or parts of messages, as far as its type tells.
 
     A column of mixed types is of Datasets' type Json: the row that is no text is named when it is joined.
+
+    Args:
+        features: Columns by name.
+        column: Its name.
+        parts: Whether the parts that ``text_of`` joins count as text.
     """
     item = _type_of(features, column)
-    return type(item).__name__ == "Json" or getattr(item, "dtype", None) in TEXT_TYPES
+    in_parts = parts and isinstance(item, Mapping) and {"type", "text"} <= set(item)
+    return type(item).__name__ == "Json" or in_parts or _is_text(item)
 
 
 def _check_holds_text(features: Features, column: str) -> None:
     if _type_of(features, column) is None:
         raise ValueError(no_column(column, features))
-    if not holds_text(features, column):
+    if not holds_text(features, column, parts=True):
         kind = features[column] if column in features else _type_of(features, column)
         raise ValueError(f"column {column!r} holds {kind}, not text: every answer must be a string")
 
@@ -153,8 +190,27 @@ def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
 
 
 def _inner(row: Any, key: str) -> Any:
-    """What stands under a key of an object, or of each object in a list."""
-    return [_inner(one, key) for one in row] if isinstance(row, list) else (row or {}).get(key)
+    """What stands under a key of an object, or of each object in a list but for messages that only call a tool."""
+    if isinstance(row, list):
+        return [_inner(one, key) for one in row if not calls_tool(one, key)]
+    return text_of(row.get(key)) if isinstance(row, Mapping) else None
+
+
+def calls_tool(message: Any, key: str = "content") -> bool:
+    """Whether a message has no text under its key because it calls a tool instead."""
+    return (
+        isinstance(message, Mapping)
+        and not message.get(key)
+        and any(message.get(call) for call in ("tool_calls", "function_call"))
+    )
+
+
+def text_of(content: Any) -> Any:
+    """The text of a message whose content is a list of parts, all of them texts; any other content as it is."""
+    if not isinstance(content, list) or not content:
+        return content
+    parts = [one.get("text") if isinstance(one, Mapping) and one.get("type") == "text" else None for one in content]
+    return " ".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else content
 
 
 class BadRow(ValueError):
@@ -169,14 +225,34 @@ class BadRow(ValueError):
         super().__init__(row, problem)
         self.row, self.problem = row, problem
 
-    def __str__(self) -> str:
-        return f"row {self.row}{self.problem}"
+    def __str__(self) -> str:  # where it is not caught: while a stream is read
+        return f"row {self.row}{self.problem} (rows are counted as the stream gives them, which a shuffle changes)"
 
 
-def _row_of_file(dataset: Dataset, row: int) -> int:
-    """The number that a row had before rows were split, shuffled or selected: what it is in the file."""
-    indices = dataset._indices  # private to datasets; a test names it
-    return row if indices is None else int(indices.column(0)[row].as_py())
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _join_streamed(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
+    """Join, and show a row that has no text: its number tells little once a stream is shuffled or shared."""
+    try:
+        return _join_batch(batch, indices, column)
+    except BadRow as error:
+        row = {name: values[error.row - indices[0]] for name, values in batch.items()}
+        raise ValueError(f"{error}: this one is {reprlib.repr(row)}") from error
+
+
+def join_values(values: list[Any], column: str) -> list[str]:
+    """Join what stands in a column, row by row, as ``join_answers`` does.
+
+    Args:
+        values: Of each row a string, or a list of strings.
+        column: The column's name, for errors.
+
+    Raises:
+        BadRow: If one of them is no text; ``row`` is its place among the values.
+    """
+    return _join_batch({column: values}, list(range(len(values))), column)["text"]
 
 
 def _join_table(table: pa.Table, indices: list[int], column: str) -> pa.Table:
@@ -200,7 +276,7 @@ def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) ->
             raise BadRow(index, f" has no answer in {column!r}: remove the row, or give it a text")
         for number, answer in enumerate(answers, start=1):
             if not isinstance(answer, str) or not answer.strip():
-                what = "empty" if isinstance(answer, str) else "null" if answer is None else repr(answer)
+                what = "empty" if isinstance(answer, str) else "null" if answer is None else _cut(repr(answer))
                 raise BadRow(
                     index,
                     f", answer {number} of {column!r} is {what}; it must be a string that is not empty: mend it, or "

@@ -15,7 +15,7 @@ from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Valu
 from tokenizers import Tokenizer
 
 from clmkit.gigatokens import gigatoken_for, gigatoken_problem, tokenizer_problem
-from clmkit.texts import Rows, no_column
+from clmkit.texts import TEXT_TYPES, Rows, no_column
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,23 +57,20 @@ def tokenize(
 
     Raises:
         ValueError: If the column is not there or holds something else than text, the tokenizer has no ``tokenizers``
-            backend, ``append_eos`` is asked of a tokenizer without an eos_token, or ``fast=True`` where gigatoken is
-            not there or does not take the tokenizer.
+            backend, ``append_eos`` is asked of one without an eos_token, or ``fast=True`` where gigatoken is not there
+            or does not take the tokenizer.
     """
     if isinstance(dataset, DatasetDict):
         how: dict[str, Any] = {"text_column": text_column, "append_eos": append_eos, "num_proc": num_proc, "fast": fast}
         return DatasetDict({side: tokenize(rows, tokenizer, **how) for side, rows in dataset.items()})
     _check_text_column(dataset, text_column)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
-    if append_eos and tokenizer.eos_token_id is None:
-        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
-    if fast and (problem := gigatoken_problem() or tokenizer_problem(json.loads(_plain_json(backend)))):
+    check_tokenizer(tokenizer, append_eos=append_eos)
+    tokenizer_json = _plain_json(tokenizer.backend_tokenizer)
+    if fast and (problem := gigatoken_problem() or tokenizer_problem(json.loads(tokenizer_json))):
         raise ValueError(f"fast=True, but gigatoken can't be used: {problem}. Leave fast out, for the same ids")
     # As text: a tokenizer object hashes differently once it has been used, and the cache would be missed.
     arguments = {
-        "tokenizer_json": _plain_json(backend),
+        "tokenizer_json": tokenizer_json,
         "split_special_tokens": bool(getattr(tokenizer, "split_special_tokens", False)),
         "eos_id": tokenizer.eos_token_id if append_eos else None,
         "fast": fast,
@@ -86,13 +83,30 @@ def tokenize(
     return tokens.with_format(None)
 
 
+def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", *, append_eos: bool = False) -> None:
+    """Raise a ValueError unless ``tokenize`` can use a tokenizer."""
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ValueError(f"{type(tokenizer).__name__} has no `tokenizers` backend: load it by AutoTokenizer")
+    if append_eos and tokenizer.eos_token_id is None:
+        raise ValueError(f"{type(tokenizer).__name__} has no eos_token to append: set one, or pass append_eos=False")
+
+
+def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", known: int) -> None:
+    """Raise a ValueError if a tokenizer has more tokens than the model's embedding, which has so many."""
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
+            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
+        )
+
+
 def _check_text_column(dataset: Dataset | IterableDataset, text_column: str) -> None:
     """Raise a ValueError unless the column is there and holds text, as far as a stream tells."""
     names = dataset.column_names or list(next(iter(dataset), {}))
     if text_column not in names:
         raise ValueError(no_column(text_column, names))
     feature = (dataset.features or {}).get(text_column)
-    if feature is not None and getattr(feature, "dtype", None) not in ("string", "large_string"):
+    if feature is not None and getattr(feature, "dtype", None) not in TEXT_TYPES:
         raise ValueError(f"column {text_column!r} holds {feature}, not text")
 
 

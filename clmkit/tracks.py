@@ -12,7 +12,7 @@ from clmkit.hub.login import check_hub, hub_problem
 from clmkit.hub.real_model import REAL_MODEL
 from clmkit.kernels import has_gpu
 from clmkit.messages import _, break_lines, join_sentences, ngettext
-from clmkit.paths import find_files
+from clmkit.paths import find_files, say_folder
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -168,7 +168,7 @@ def choose_track(
         append_eos=append_eos,
         test_size=test_size,
     )
-    print(break_lines(join_sentences(_name_work(track), *_explain(track, chat, reason))))
+    print(break_lines(join_sentences(_name_work(track), *say_folder(track.model), *_explain(track, chat, reason))))
     return track
 
 

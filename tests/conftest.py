@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from tests.data import blocks, quick, small_config, texts, tokenizer  # noqa: F401
 from tests.fake_hub import hub  # noqa: F401
+from tests.tokens import _no_token_is_written, pytest_runtest_makereport  # noqa: F401
 from tests.wheel import wheel  # noqa: F401
 
 pytest.register_assert_rewrite("tests.keras_cases")

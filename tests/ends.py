@@ -2,8 +2,9 @@
 
 python -m tests.ends floors|newest [arguments of pytest]
 
-Each end gets an environment of its own, ``build/floors`` or ``build/newest``. torch stays at the lock's version, since
-there is no CPU build of others everywhere: those are untried. What moved since the lock comes first.
+Each end gets an environment of its own, ``build/floors`` or ``build/newest``. torch stays at the version that
+``requirements/torch.txt`` names, since there is no CPU build of others everywhere: those are untried. What moved since
+the lock comes first.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 from benchmarks.common import format_table
 
 ROOT = Path(__file__).parents[1]
-LOCK = ROOT / "requirements" / "main.txt"
+LOCK, TORCH = ROOT / "requirements" / "main.txt", ROOT / "requirements" / "torch.txt"
 RESOLUTIONS = {"floors": "lowest-direct", "newest": "highest"}
 EXTRAS = ("torch", "keras-hub", "fast", "lora", "real-model", "lab", "test")
 # Notebooks of this kernel too. The Keras kernel has exact versions, and Colab's stand-in Google's.
@@ -34,11 +35,9 @@ def read_pins(path: Path) -> dict[str, str]:
 
 def compile_versions(end: str, path: Path) -> None:
     """Let uv write the versions at an end of the ranges."""
-    torch = path.with_suffix(".constraint")
-    torch.write_text(f"torch=={read_pins(LOCK)['torch']}\n", encoding="utf-8")
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     words = ["uv", "pip", "compile", "--quiet", "--upgrade", "--no-header", "--no-annotate", "--python-version", "3.11"]
-    words += ["--resolution", RESOLUTIONS[end], "--constraint", str(torch), "--output-file", str(path), *extras]
+    words += ["--resolution", RESOLUTIONS[end], "--constraint", str(TORCH), "--output-file", str(path), *extras]
     subprocess.run([sys.executable, "-m", *words, str(ROOT / "pyproject.toml")], check=True, stdout=subprocess.DEVNULL)
 
 

@@ -12,9 +12,11 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import filter_repo_objects
 
+from tests.tokens import remember
+
 # The library by which this huggingface_hub speaks HTTP: httpx2 from version 2 on, httpx or requests before.
 httpx = importlib.import_module(HfHubHTTPError.__mro__[1].__module__.partition(".")[0])
-TOKEN = "hf_madeUpForThisTest"
+TOKEN = remember("hf_madeUpForThisTest")
 
 
 class Upload(NamedTuple):
@@ -32,6 +34,7 @@ class FakeHub:
     tokens: What each client was made with.
     repositories: The names that were asked for.
     private: For each of them, whether it is to be private.
+    public: The names of those that are there already, and public.
     uploads: Each upload, in order.
     faults: By the upload's number, from 0: an error that it ends with, or None where a test ends it itself.
     """
@@ -42,6 +45,7 @@ class FakeHub:
         self.tokens: list[str | None] = []
         self.repositories: list[str] = []
         self.private: list[bool | None] = []
+        self.public: set[str] = set()
         self.uploads: list[Upload] = []
         self.faults: dict[int, Exception | None] = {}
 
@@ -56,6 +60,11 @@ class FakeHub:
         self.repositories.append(call["repo_id"])
         self.private.append(call["private"])
         return SimpleNamespace(repo_id=f"ada/{call['repo_id']}")
+
+    def model_info(self, *arguments: Any, **options: Any) -> SimpleNamespace:
+        name = inspect.signature(HfApi.model_info).bind(self, *arguments, **options).arguments["repo_id"]
+        asked = dict(zip(self.repositories, self.private, strict=True))
+        return SimpleNamespace(private=asked[name.removeprefix("ada/")] and name not in self.public)
 
     def upload_folder(self, **options: Any) -> "Future[None] | None":
         call = inspect.signature(HfApi.upload_folder).bind(self, **options).arguments

@@ -33,8 +33,8 @@ for variable in CACHE_VARIABLES:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _temporary_cache() -> Iterator[None]:
-    yield
+def _temporary_cache() -> Iterator[Path]:
+    yield CACHE
     shutil.rmtree(CACHE, ignore_errors=True)
 
 

@@ -10,6 +10,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from clmkit.kernels import KERAS_KERNEL
+from tests.tokens import untold
 
 ROOT = Path(__file__).parents[1]
 Kernel = Literal["main", "keras"]
@@ -32,7 +33,7 @@ def kernel_python(kernel: Kernel) -> str:
 
 def run(python: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a Python in the repository's folder, with nothing of a kernel's own settings in its environment."""
-    return subprocess.run(
+    ended = subprocess.run(
         [python, *arguments],
         cwd=ROOT,
         env=kept_environment() | environment,
@@ -40,6 +41,7 @@ def run(python: str, *arguments: str, **environment: str) -> subprocess.Complete
         text=True,
         check=False,
     )
+    return untold(ended)
 
 
 def kept_environment() -> dict[str, str]:

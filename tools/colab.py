@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parents[1] / "requirements"
-LOCKS = ("main.txt", "keras.txt")
-# torch has to be the lock's, whose CPU build the tests' machines have; setuptools and wheel go with torch.
+LOCKS = ("main.txt", "torch.txt", "keras.txt")
+# torch has to be the course's, whose CPU build the tests' machines have; setuptools and wheel go with torch.
 LEFT_OUT = ("setuptools", "wheel")
 HEADER = """\
 # What Colab's GPU runtime has of what the course's locks name: googlecolab/backend-info, pip-freeze.gpu.txt of {date}.
-# But for torch, whose version is that of main.txt. Written by: python -m tools.colab pip-freeze.gpu.txt {date}
+# But for torch, whose version is that of torch.txt. Written by: python -m tools.colab pip-freeze.gpu.txt {date}
 """
 
 
@@ -40,10 +40,11 @@ def colab_requirements(freeze: str, date: str) -> str:
     Raises:
         ValueError: If the list holds none of the locks' packages.
     """
-    main, keras = (pins((REQUIREMENTS / lock).read_text(encoding="utf-8").splitlines()) for lock in LOCKS)
-    shared = {name: version for name, version in pins(freeze.splitlines()).items() if name in main | keras}
+    main, torch, keras = (pins((REQUIREMENTS / lock).read_text(encoding="utf-8").splitlines()) for lock in LOCKS)
+    locked = main | torch | keras
+    shared = {name: version for name, version in pins(freeze.splitlines()).items() if name in locked}
     if "torch" in shared:
-        shared["torch"] = main["torch"]
+        shared |= torch
     kept = [f"{name}=={version}\n" for name, version in sorted(shared.items()) if name not in LEFT_OUT]
     if not kept:
         raise ValueError("the list names none of the packages in the course's locks: is it what pip freeze prints?")

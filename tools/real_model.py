@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
+from tokenizers import Tokenizer, pre_tokenizers
 
 from clmkit.hub.real_model import REAL_MODEL, real_model_folder, stands_in_for
 from clmkit.messages import _
@@ -78,12 +79,22 @@ def convert(gguf: Path, folder: Path) -> None:
         quantization_config=GgufConfig(dequantize=True),
     )
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    split_digits(tokenizer.backend_tokenizer)
     with write_whole(folder) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         data = ModelCardData(license="apache-2.0", base_model=REAL_MODEL, language="en")
         text = f"---\n{data.to_yaml()}\n---\n\n{CARD.format(package=PACKAGE, model=REAL_MODEL)}"
         ModelCard(text).save(unfinished / "README.md")
+
+
+def split_digits(tokenizer: Tokenizer) -> None:
+    """Let a tokenizer take each digit by itself before it looks for words, as GGUF's ``smollm`` says.
+
+    Transformers reads it as GPT-2's (5.23), which differs where several spaces or line ends stand before a digit.
+    """
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
 
 
 def main() -> None:

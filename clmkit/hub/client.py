@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, get_session
+from huggingface_hub import constants
 from huggingface_hub import get_token as _get_token
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+from huggingface_hub.utils import _http
 
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
 # HfHubHTTPError, and a page may come in place of JSON.
@@ -70,11 +72,20 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
             errno.ENOSPC,
             f"{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
         )
-    if any(isinstance(cause, OSError) and cause.errno in READ_ONLY for cause in _causes(error)):
+    refused = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in READ_ONLY]
+    if refused and all(map(_is_of_cache, refused)):
         return OSError(f"{sentence} Set HF_HOME to a folder that can be written, and start Python again")
+    if refused:
+        return OSError(f"{sentence} {remedy}".rstrip())
     if status_of(error) in (401, 403):
         return PermissionError(f"{sentence} {remedy}".rstrip())
     return ConnectionError(f"{sentence} {remedy}".rstrip())
+
+
+def _is_of_cache(error: OSError) -> bool:
+    """Whether what could not be read or written may be of the cache, and not a file of the learner's."""
+    caches = (constants.HF_HOME, constants.HF_HUB_CACHE)
+    return error.filename is None or any(Path(str(error.filename)).is_relative_to(cache) for cache in caches)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -98,6 +109,8 @@ def reason(error: BaseException) -> str:
     status = status_of(error)
     if is_disk_full(error):
         return "the disk is full"
+    if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
+        return f"its owner gives access on request: ask for it on its page, and log in (status {status})"
     if status == 401:
         if get_token() is None:
             return "the Hub wants a login (status 401)"
@@ -153,16 +166,19 @@ def limit_waits() -> None:
     """
     if constants.HF_HUB_OFFLINE:
         return
-    first = get_session()
+    http: Any = _http
+    # What makes its sessions, perhaps the user's own, with a proxy and certificates; huggingface_hub has it for itself,
+    # and a test names it.
     try:
         from huggingface_hub import set_client_factory
     except ImportError:  # 0.36, of the Keras kernel, whose sessions are requests'
         from huggingface_hub import configure_http_backend
 
-        configure_http_backend(lambda: _limited(type(first)()))
+        make = http._GLOBAL_BACKEND_FACTORY
+        configure_http_backend(lambda: _limited(make()))
     else:
-        hooks = first.event_hooks
-        set_client_factory(lambda: _limited(type(first)(follow_redirects=True, timeout=None, event_hooks=hooks)))
+        make = http._GLOBAL_CLIENT_FACTORY
+        set_client_factory(lambda: _limited(make()))
 
 
 def _limited(session: Any) -> Any:

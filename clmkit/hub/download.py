@@ -18,6 +18,7 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.hub.models import check_config, check_files
 from clmkit.hub.real_model import REAL_MODEL, stands_in_for
 from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
 from clmkit.messages import _
@@ -31,12 +32,14 @@ TOKENIZER_FILES: tuple[str, ...] = (
     "special_tokens_map.json",
     "vocab.json",
     "merges.txt",
+    "vocab.txt",
 )
 TOKENIZER_FILES += ("tokenizer.model", "spiece.model", "added_tokens.json", "chat_template.jinja")
 CONFIG_FILES = ("config.json", "generation_config.json", "README.md")
 MODEL_FILES = (*CONFIG_FILES, *TOKENIZER_FILES, *WEIGHTS)
 SENTENCEPIECE = "tokenizer.model|spiece.model"
-NEEDED_TOKENIZER = (f"tokenizer.json|vocab.json|{SENTENCEPIECE}", f"tokenizer.json|merges.txt|{SENTENCEPIECE}")
+OTHERS = f"vocab.txt|{SENTENCEPIECE}"  # a tokenizer of BERT's kind, with which there are GPT-2s too
+NEEDED_TOKENIZER = (f"tokenizer.json|vocab.json|{OTHERS}", f"tokenizer.json|merges.txt|{OTHERS}")
 NEEDED_FILES = ("config.json", *NEEDED_TOKENIZER, NEEDED_WEIGHTS)
 ATTEMPTS, PATIENCE = 4, 6.0  # how often a download that fails is tried; a silent one, for so many seconds
 SILENCE = 5.0  # seconds in which another server than the Hub has to answer; then there is time to ask once more
@@ -188,26 +191,35 @@ def download_model(name: str, *, weights: bool = True) -> str:
 
     Raises:
         FileNotFoundError: If the folder lacks a file.
-        ValueError: If its weights are a pickle and there is no PyTorch to load them.
+        ValueError: If it is no causal language model, a file of it is not whole, or its weights are a pickle and there
+            is no PyTorch to load them.
         PermissionError: As ``download``.
         ConnectionError: As ``download``.
         OSError: As ``download``.
     """
     folder = Path(name) if Path(name).is_dir() else _download_or_stand_in(name, weights)
+    if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
+        raise FileNotFoundError(f"{name!r} is no whole model: there is no {' and no '.join(missing)} in it")
+    check_config(folder, name)
+    files = weight_files(folder) if weights else []
     if weights:
-        files = weight_files(folder)
-        if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
-            raise FileNotFoundError(f"{name!r} is no whole model: there is no {' and no '.join(missing)} in it")
-        if lost := [path.name for path in files if not path.is_file()] or ([] if files else ["model.safetensors"]):
-            raise FileNotFoundError(f"{name!r} has not all of its weights: there is no {', '.join(lost)} in it")
-        if files[0].suffix == ".bin":
-            if not importlib.util.find_spec("torch"):
-                raise ValueError(
-                    f"{name!r} has its weights in {files[0].name}, a pickle, which can run code when it is loaded; "
-                    "this kernel takes safetensors alone. Where there is PyTorch, load it and save_pretrained it"
-                )
-            say_pickle(name)
+        _check_weights(files, name)
+    if Path(name).is_dir():  # what was downloaded has its hash
+        check_files(folder, files, name)
     return str(folder)
+
+
+def _check_weights(files: Sequence[Path], name: str) -> None:
+    """Raise unless all files of weights are there, and can be loaded in this kernel; a line says it of a pickle."""
+    if lost := [path.name for path in files if not path.is_file()] or ([] if files else ["model.safetensors"]):
+        raise FileNotFoundError(f"{name!r} has not all of its weights: there is no {', '.join(lost)} in it")
+    if files[0].suffix == ".bin":
+        if not importlib.util.find_spec("torch"):
+            raise ValueError(
+                f"{name!r} has its weights in {files[0].name}, a pickle, which can run code when it is loaded; "
+                "this kernel takes safetensors alone. Where there is PyTorch, load it and save_pretrained it"
+            )
+        say_pickle(name)
 
 
 def _download_or_stand_in(name: str, weights: bool) -> Path:

@@ -1,5 +1,7 @@
 """Upload a model to the Hub, while it trains and when it is done, so that no failure goes unsaid."""
 
+import json
+import re
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -7,10 +9,15 @@ from huggingface_hub import CommitInfo, HfApi
 
 from clmkit.hub.client import hub_step, is_hub_error, reason
 from clmkit.messages import _
+from clmkit.saving import write_whole
 
 # What it takes to resume, which is larger than the model and of use to no one else, texts, which are not ours, and the
 # record of a run, which tells of folders on this machine.
-NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "held_out.parquet", "run.json"]
+NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "trainer_state.json", "held_out.parquet", "run.json"]
+NOT_SHARED += ["runs/*", "*.log", "*.out", "*.err", ".*", "*/.*", "__pycache__/*", "*/__pycache__/*"]
+# A model's folder in the Hub's cache, which PEFT writes where a name on the Hub is meant.
+CACHED = re.compile(r'(?:\b[A-Za-z]:)?[\\/][^"\n]*?models--([\w.-]+)[\\/]+snapshots[\\/]+\w+')
+NAMING = ("adapter_config.json", "config.json", "tokenizer_config.json", "README.md")
 
 
 class Uploads:
@@ -31,10 +38,11 @@ class Uploads:
             folder: What is uploaded.
             name: The repository; by default the last part of the folder's path, in the account that is logged in.
             token: A token that may write; by default the one that you logged in with.
-            private: Whether a new repository is private; by default as the account has it.
+            private: Whether a new repository is private; by default as the account has it. One that is there already
+                and public is refused where ``True`` is asked for.
 
         Raises:
-            PermissionError: If the Hub does not let you make the repository.
+            PermissionError: If the Hub does not let you make the repository, or it is public and shall not be.
             ConnectionError: If the Hub, or the way to it, fails.
         """
         self.folder, self.api = folder, HfApi(token=token)
@@ -50,6 +58,11 @@ class Uploads:
     def start(self, message: str, step: int) -> None:
         """Begin to upload the model as it is after so many training steps, with a message for the commit."""
         self.finish()
+        try:
+            name_base_models(self.folder)
+        except ValueError as error:
+            print(_("Not uploading to {name}: {problem}", name=self.repo_id, problem=error))
+            return
         self.step = step
         self.last_job = self.api.upload_folder(
             repo_id=self.repo_id,
@@ -94,19 +107,22 @@ def push_model(
         folder: A model that is saved whole, with its card.
         name: The repository; by default the last part of the folder's path, in the account that is logged in.
         token: A token that may write; by default the one that you logged in with.
-        private: Whether a new repository is private; by default as the account has it.
+        private: Whether a new repository is private; by default as the account has it. One that is there already and
+            public is refused where ``True`` is asked for.
 
     Returns:
         The address of the model's page.
 
     Raises:
         FileNotFoundError: If there is no model in the folder.
-        PermissionError: If there is no token that may write.
+        ValueError: If it is an adapter to a model that only this machine has.
+        PermissionError: If there is no token that may write, or the repository is public and shall not be.
         ConnectionError: If the Hub, or the way to it, fails.
     """
     folder = Path(folder)
     if not any((folder / name).is_file() for name in ("model.safetensors", "adapter_model.safetensors")):
         raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
+    name_base_models(folder)
     api = HfApi(token=token)
     repo_id = _create_repo(api, folder, name, private)
     print(_("Uploading to {name}", name=repo_id))
@@ -121,8 +137,42 @@ def push_model(
     return f"{api.endpoint}/{repo_id}"
 
 
+def name_base_models(folder: Path) -> None:
+    """Put names on the Hub in the place of folders of its cache, in what is about to be shared.
+
+    Raises:
+        ValueError: If it is an adapter to a model in another folder of this machine, which no one else could load.
+    """
+    how = {"encoding": "utf-8", "errors": "surrogateescape"}
+    texts = {name: (folder / name).read_text(**how) for name in NAMING if (folder / name).is_file()}
+    named = {name: CACHED.sub(lambda found: found[1].replace("--", "/"), text) for name, text in texts.items()}
+    if named != texts:
+        with write_whole(folder) as unfinished:
+            for name in (name for name in named if named[name] != texts[name]):
+                (unfinished / name).write_text(named[name], **how)
+    if adapter := named.get("adapter_config.json"):
+        base = Path(json.loads(adapter).get("base_model_name_or_path") or "")
+        if base.is_absolute() or (base.name and base.is_dir()):
+            raise ValueError(
+                f"the adapter in {folder.as_posix()} is for the model in {base.as_posix()}, which only this "
+                "machine has: share that model first, and write its name on the Hub into adapter_config.json, as "
+                "base_model_name_or_path"
+            )
+
+
 def _create_repo(api: HfApi, folder: Path, name: str | None, private: bool | None) -> str:
+    """Make the repository unless it is there; the Hub leaves one that is there as it is, public or private."""
     name = name or folder.absolute().name
     remedy = "Run this again with a token that may write; everything else works without"
     with hub_step(f"making the repository {name}", remedy):
-        return str(api.create_repo(name, exist_ok=True, private=private).repo_id)
+        repo_id = str(api.create_repo(name, exist_ok=True, private=private).repo_id)
+    if private:
+        with hub_step(f"asking whether {repo_id} is private", remedy):
+            is_private = api.model_info(repo_id).private
+        if not is_private:
+            raise PermissionError(
+                f"the repository {repo_id} is public, and a private one was asked for: nothing was uploaded. Take "
+                "another name, or make it private first: "
+                f"HfApi().update_repo_settings({repo_id!r}, private=True)"
+            )
+    return repo_id

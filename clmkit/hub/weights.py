@@ -6,7 +6,7 @@ import math
 from functools import cache
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from clmkit.messages import _
 
@@ -51,3 +51,20 @@ def say_pickle(name: str) -> None:
             name=name,
         )
     )
+
+
+def is_model(folder: Path) -> bool:
+    """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
+    if not (folder / "config.json").is_file():
+        return False
+    try:
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        files = weight_files(folder)
+        for path in files:
+            if path.suffix == ".safetensors":
+                with safe_open(path, "numpy"):
+                    pass  # its header was read, and agrees with its size
+    except (FileNotFoundError, SafetensorError, ValueError) as error:  # ValueError: it is no JSON, or no text
+        print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
+        return False
+    return bool(files)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -23,13 +24,31 @@ def mark_whole(checkpoint: Path) -> None:
     Raises:
         OSError: If the disk is full or the folder is gone.
     """
-    sizes = _sizes(checkpoint)
-    for name in sizes:
-        with (checkpoint / name).open("rb+") as file:
-            os.fsync(file.fileno())
+    sizes = sync_files(checkpoint)
     unfinished = checkpoint / f"{MARK}.unfinished"
     unfinished.write_text(json.dumps(sizes, indent=1), encoding="utf-8")
+    _sync(unfinished)  # else older checkpoints could be gone before the mark is on the disk
     unfinished.replace(checkpoint / MARK)
+
+
+def sync_files(folder: Path) -> dict[str, int]:
+    """Wait until the files of a folder are on the disk.
+
+    Returns:
+        Their sizes in bytes, by their paths in the folder.
+
+    Raises:
+        OSError: If the disk is full or the folder is gone.
+    """
+    sizes = _sizes(folder)
+    for name in sizes:
+        _sync(folder / name)
+    return sizes
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def unmark(checkpoint: Path) -> None:
@@ -45,6 +64,27 @@ def missing_from(checkpoint: Path) -> list[str]:
         return [MARK]
     found = _sizes(checkpoint)
     return [name for name, size in sizes.items() if found.get(name) != size]
+
+
+def cut_files(folder: Path, sizes: Mapping[str, int]) -> list[str]:
+    """The files of a finished model that are gone, or shorter than they were written.
+
+    JSON that can be read is whole: somebody made it shorter.
+
+    Args:
+        folder: Where the model is.
+        sizes: As ``sync_files`` gave them.
+    """
+    found = _sizes(folder)
+    return [name for name, size in sizes.items() if found.get(name, -1) < size and not _is_json(folder / name)]
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):  # ValueError: of JSON, and of bytes that are no text
+        return False
+    return True
 
 
 def checkpoints(output_dir: str | Path) -> list[Path]:

@@ -5,23 +5,25 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import datasets
-import yaml
 from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.hf_argparser import string_to_bool
 
+from clmkit.scale.adapters import read_lora
 from clmkit.scale.guard import INTERRUPTED, TERMINATED
+from clmkit.scale.option_files import FILES, words_of_file
 from clmkit.scale.processes import one_voice
 from clmkit.scale.results import evaluate, generate
 from clmkit.scale.run import train
 from clmkit.scale.streams import Stream
 from clmkit.tracks import Track, choose_track
+from clmkit.training.arguments import hint_at
 from clmkit.training.pytorch import COURSE_ARGUMENTS
 
 # Six of clmkit's options come first in --help, then four of the Trainer's, which the track decides.
@@ -32,6 +34,8 @@ FIRST_OF_TRAINER = {
     "learning_rate": "its peak; by default the track's, and 2e-5 for a model of your own",
     "per_device_train_batch_size": "blocks in one step of one process; by default 8",
 }
+ONE_OR_MORE = ("report_to", "optim_target_modules")  # of which ``HfArgumentParser`` would take one
+JSON = ("liger_kernel_config",)  # which ``TrainingArguments`` do not read from text, as they do others
 OF_STREAM = tuple(field.name for field in dataclasses.fields(Stream))
 SWITCH: dict[str, Any] = {"type": string_to_bool, "nargs": "?", "const": True, "default": False}
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, ImportError)  # of what an option asks for
@@ -95,10 +99,15 @@ def parse_training(arguments: Sequence[str]) -> TrainingWords:
     """
     words = list(arguments)
     if words and not words[0].startswith("-"):
-        words = [*_words_of_file(words[0]), *words[1:]]
+        words = [*words_of_file(words[0]), *words[1:]]
     parser = _training_parser()
     unset = argparse.Namespace(**dict.fromkeys(vars(parser.parse_args([])), NOT_GIVEN))
-    given = {name: value for name, value in vars(parser.parse_args(words, unset)).items() if value is not NOT_GIVEN}
+    values, unknown = parser.parse_known_args(words, unset)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_what_was_meant(unknown[0], vars(values))}")
+    given = {name: value for name, value in vars(values).items() if value is not NOT_GIVEN}
+    given |= {name: given[name][0] for name in ONE_OR_MORE if len(given.get(name, ())) == 1}
+    given |= {name: _read_json(name, given[name]) for name in JSON if name in given}
     if "track" in given:
         given["name"] = given.pop("track")
     fields = {"language", *(field.name for field in dataclasses.fields(Track))} - FIRST_OF_TRAINER.keys()
@@ -109,7 +118,7 @@ def parse_training(arguments: Sequence[str]) -> TrainingWords:
 
 def _training_parser() -> HfArgumentParser:
     """A parser of clmkit's options and of all that TrainingArguments have; it shows the course's defaults."""
-    hints = get_type_hints(TrainingArguments)
+    hints = get_type_hints(TrainingArguments) | dict.fromkeys(ONE_OR_MORE, list[str]) | dict.fromkeys(JSON, str)
     fields: list[tuple[str, Any, Any]] = [
         (name, hints[name], dataclasses.field(default=None, metadata={"help": text}))
         for name, text in FIRST_OF_TRAINER.items()
@@ -157,6 +166,13 @@ def _add_options_of_data(parser: argparse.ArgumentParser) -> None:
     add("data_config", "which configuration of the data set on the Hub, if it has several")
     add("test_size", "the share of rows to test on; by default 0.2, and 0.01 of a stream", type=float)
     add("test_rows", "test on so many rows of a stream at most", type=int, default=Stream.test_rows)
+    add(
+        "lora",
+        "train a LoRA adapter in place of all weights; fields of PEFT's LoraConfig as JSON, such as '{\"r\": 16}'",
+        type=read_lora,
+        nargs="?",
+        const={},
+    )
     add("window", "shuffle so many rows of a stream at a time; memory holds them", type=int, default=Stream.window)
 
 
@@ -165,30 +181,17 @@ def _add(parser: Any, name: str, text: str, **how: Any) -> None:
     parser.add_argument(*dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")), help=text, **how)
 
 
-def _words_of_file(name: str) -> list[str]:
-    """The options of a file as words of the command line, which gives each its type."""
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml", ".json"):
-        raise ValueError(f"{name!r} is neither an option nor a .yaml or .json file of options")
-    text = path.read_text(encoding="utf-8")
+def _read_json(name: str, text: str) -> Any:
     try:
-        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (json.JSONDecodeError, yaml.YAMLError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(f"{name}: malformed: {problem}") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{name}: must hold options and their values, such as `rows: 1000`")
-    words = []
-    for option, value in values.items():
-        if value is False and str(option).endswith("_strategy"):
-            value = "no"  # which YAML reads as false, and off too
-        if value is not None:
-            words += [f"--{option}", *map(_word, value if isinstance(value, list) else [value])]
-    return words
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'--{name} must be JSON such as {{"rope": true}}, not {text!r}: {error}') from error
 
 
-def _word(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, dict) else str(value)
+def _what_was_meant(word: str, known: Iterable[str]) -> str:
+    if not word.startswith("--"):
+        return ": a file of options is the first word of all" if word.endswith(FILES) else ""
+    return hint_at(word[2:].partition("=")[0].replace("-", "_"), known)
 
 
 def _train(arguments: Sequence[str]) -> int:

@@ -1,21 +1,23 @@
 """From what a track says to blocks: of rows on this disk as in notebooks 02 to 05, or of a stream."""
 
-import glob
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import pyarrow as pa
 from accelerate import PartialState
-from datasets import Dataset, IterableDataset, load_dataset
+from datasets import Dataset, IterableDataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, prepare_blocks
-from clmkit.files import check_encoding, describe_files, find_builder, open_hub_data
+from clmkit.files import describe_files
+from clmkit.hub.data_sets import open_hub_data
+from clmkit.messages import _
 from clmkit.paths import find_files
 from clmkit.saving import write_whole
 from clmkit.scale.streams import BlockStream, Stream, hold_out
+from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
 from clmkit.tracks import Track
@@ -88,14 +90,14 @@ def prepare_stream(
         seed: Of the order in which rows come.
 
     Raises:
-        ValueError: If none of the rows is held out, or they hold too little text.
+        ValueError: If none of the rows is held out, they hold too little text, or ``stream_texts`` refuses a file.
         FileNotFoundError: If a file is not there.
         ConnectionError: If the Hub fails.
     """
-    rows, source = _open(track)
+    texts, source = _open(track)
     share = 0.01 if track.test_size is None else track.test_size
-    kept = (folder / HELD_OUT).is_file()
-    train, test = hold_out(join_answers(rows, track.text_column), share, 0 if kept else stream.test_rows)
+    kept = _has_held_out(folder)
+    train, test = hold_out(texts, share, 0 if kept else stream.test_rows)
     if not kept:
         if not len(test):
             raise ValueError(f"none of the rows is held out by --test_size {share}: raise it")
@@ -120,46 +122,33 @@ def prepare_stream(
     return Prepared(blocks, held_out, share, facts, hashlib.sha256(source.encode()).hexdigest())
 
 
+def _has_held_out(folder: Path) -> bool:
+    """Whether the blocks to test on are there; if they are broken, a line says so."""
+    path = folder / HELD_OUT
+    try:
+        return path.is_file() and bool(parquet.read_metadata(path))
+    except pa.ArrowInvalid as error:  # a loss of power can leave it empty, or in part
+        print(_("Passing over {path}, which is broken: {error}", path=path.as_posix(), error=str(error)))
+        return False
+
+
 def read_held_out(folder: Path) -> Dataset:
     """The blocks that a streamed run is tested on; ``Dataset.from_parquet`` would leave a copy in the cache.
 
     Raises:
-        OSError: If the file is not there, or not whole.
+        FileNotFoundError: If the file is not there.
+        ValueError: If it is not whole (pyarrow's ``ArrowInvalid``).
     """
     return Dataset(parquet.read_table(folder / HELD_OUT))
 
 
-def _encoding(encoding: str | None, path: Path, builder: str) -> dict[str, str]:
-    """What the builder has to know of it; JSON's looks for the ends of lines before it decodes them."""
-    if encoding is None:
-        return {}
-    check_encoding(encoding, path, builder)
-    if builder == "json" and "\n".encode(encoding) != b"\n":
-        raise ValueError(f"{path}: a stream of JSON can't be read in {encoding}: save the files as UTF-8 first")
-    return {"encoding": encoding}
-
-
 def _open(track: Track) -> tuple[IterableDataset, str]:
-    """Rows as they come, and where they come from."""
-    files = find_files(track.data)
-    rows: Any
-    if files:
-        builders = {find_builder(Path(file)) for file in files}
-        if len(builders) > 1:
-            raise ValueError(f"the files of a stream must be of one type, not {' and '.join(sorted(builders))}")
-        if packed := [file for file in files if file.lower().endswith(".zst")]:
-            raise ValueError(f"{packed[0]}: a stream can't be unpacked from zst: unpack the files first, or take gz")
-        builder = builders.pop()
-        rows = load_dataset(
-            builder,
-            data_files=[glob.escape(file) for file in files],
-            split="train",
-            streaming=True,
-            **_encoding(track.encoding, Path(files[0]), builder),
-        )
-        source = describe_files(files)
+    """Texts as they come, and where they come from."""
+    if files := find_files(track.data):
+        texts, source = stream_texts(files, track.text_column, track.encoding), describe_files(files)
     else:
         rows, source = open_hub_data(str(track.data), track.data_revision, config=track.data_config, streaming=True)
+        texts = join_answers(rows, track.text_column)
     if track.rows:
-        source, rows = f"{source}, the first {track.rows:,} rows", rows.take(track.rows)
-    return rows, source
+        source, texts = f"{source}, the first {track.rows:,} rows", texts.take(track.rows)
+    return texts, source

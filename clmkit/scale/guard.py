@@ -20,7 +20,7 @@ from clmkit.scale.streams import BlockStream
 
 TERMINATED = 128 + signal.SIGTERM  # the status of a process that SIGTERM ended, by which a scheduler starts it again
 INTERRUPTED = 128 + signal.SIGINT
-STREAM_STATE = "stream_{rank}.json"
+STREAM_STATE = "stream.json"
 
 
 class Interrupted(Exception):
@@ -135,9 +135,8 @@ class Guard(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """Mark the checkpoint when every process has written its part, and only then remove older ones."""
         checkpoint = checkpoint_folder(self.output_dir, state.global_step)
-        if self.stream is not None:
-            path = checkpoint / STREAM_STATE.format(rank=args.process_index)
-            path.write_text(json.dumps(self.stream.state_dict()), encoding="utf-8")
+        if self.stream is not None and state.is_world_process_zero:  # in all processes it is in the same place
+            (checkpoint / STREAM_STATE).write_text(json.dumps(self.stream.state_dict()), encoding="utf-8")
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             mark_whole(checkpoint)

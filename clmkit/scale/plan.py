@@ -34,6 +34,9 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int)
     blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     name = Path(track.model).name if Path(track.model).is_dir() else base_model(track)
     print(_("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
+    trained = trainer.get_num_trainable_parameters()
+    if trained < model.num_parameters():
+        print(_("LoRA:   {count:,} of them are trained", count=trained))
     print(_("Data:   {source}", source=prepared.facts["data"]))
     _print_amounts(prepared, track.block_size, steps, per_epoch)
     factors = f"{args.world_size} x {args.train_batch_size} x {args.gradient_accumulation_steps}"

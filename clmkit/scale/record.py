@@ -14,29 +14,25 @@ from transformers import TrainingArguments
 from clmkit.evaluation import Score
 from clmkit.messages import _
 from clmkit.saving import write_whole
+from clmkit.scale.checkpoints import sync_files
 from clmkit.scale.data import Prepared
 from clmkit.scale.streams import Stream
 from clmkit.texts import SPLIT_SEED
 from clmkit.tracks import Track
 from clmkit.training.model_card import base_model
+from clmkit.training.output_folder import RECORD, is_record
+from clmkit.training.tuned_models import DECISIVE
 
-RECORD = "run.json"
 LIBRARIES = ("clmkit", "accelerate", "datasets", "tokenizers", "torch", "transformers")
-# Of TrainingArguments, those on which the weights depend; what a step holds in all stands for its parts.
-DECISIVE: tuple[str, ...] = (
-    "optim",
-    "optim_args",
-    "learning_rate",
-    "lr_scheduler_type",
-    "lr_scheduler_kwargs",
-    "warmup_steps",
-)
-DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
-DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
-DECISIVE += ("load_best_model_at_end",)
 
 
-def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: TrainingArguments) -> dict[str, Any]:
+def describe_run(
+    track: Track,
+    stream: Stream | None,
+    prepared: Prepared,
+    args: TrainingArguments,
+    lora: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """What is known of a run before it begins, as ``run.json`` has it.
 
     Args:
@@ -44,6 +40,7 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         stream: What only a stream needs.
         prepared: The blocks.
         args: The arguments of training.
+        lora: What was said of a LoRA adapter, if one is trained.
 
     Returns:
         Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
@@ -56,8 +53,10 @@ def describe_run(track: Track, stream: Stream | None, prepared: Prepared, args: 
         "blocks_per_step": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
         **{name: values.get(name) for name in DECISIVE},
     }
+    if lora is not None:
+        decisive["lora"] = dict(lora)
     if stream:
-        decisive |= {**asdict(stream), "held_out": prepared.held_out, "processes": args.world_size}
+        decisive |= {**asdict(stream), "held_out": prepared.held_out}
         decisive |= {"text_column": track.text_column, "append_eos": track.append_eos}
     return {
         "status": "training",
@@ -108,6 +107,9 @@ def read_record(folder: str | Path) -> dict[str, Any] | None:
     except ValueError as error:  # a loss of power can leave it empty
         print(_("Passing over {path}, which is broken: {error}", path=path.as_posix(), error=str(error)))
         return None
+    if not is_record(path):
+        print(_("Passing over {path}, which is of another program", path=path.as_posix()))
+        return None
     if "track" not in record:
         raise ValueError(f"{path} is of an earlier version of clmkit: choose another --output_dir, and train again")
     return record
@@ -121,6 +123,7 @@ def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
     """
     with write_whole(folder) as unfinished:
         (unfinished / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        sync_files(unfinished)
 
 
 def check_same_run(folder: str | Path, earlier: Mapping[str, Any], now: Mapping[str, Any]) -> None:

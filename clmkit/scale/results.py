@@ -1,5 +1,6 @@
 """What a run leaves in its folder, and what can be done with that."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
 
 from clmkit.evaluation import Score, score
 from clmkit.generation import generate_texts
+from clmkit.hub.weights import is_model
 from clmkit.messages import _
+from clmkit.scale.adapters import LORA
 from clmkit.scale.data import Prepared, prepare_rows, read_held_out
 from clmkit.scale.processes import join_processes, one_voice
-from clmkit.scale.record import RECORD, describe_score, read_record, read_score, read_track, write_record
+from clmkit.scale.record import describe_score, read_record, read_score, read_track, write_record
 from clmkit.tracks import Track
 from clmkit.training.model_card import write_card
+from clmkit.training.output_folder import RECORD
 from clmkit.training.pytorch import hyperparameters, loss_history
-from clmkit.training.tuned_models import is_model
 
 
 def write_results(
@@ -37,6 +40,8 @@ def write_results(
     """
     history = loss_history(trainer.state.log_history)
     shown = {**hyperparameters(trainer.args), "steps": trainer.state.global_step, "processes": trainer.args.world_size}
+    if (lora := record["decisive"].get("lora")) is not None:
+        shown["LoRA"] = json.dumps({**LORA, **lora})
     write_card(
         folder,
         track,
@@ -87,6 +92,7 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
         if record is None or record["status"] != "finished":
             found = "no run" if record is None else "a run that is not finished"
             raise FileNotFoundError(f"{str(folder)!r} holds {found}: `python -m clmkit train --output_dir {folder}`")
+        check_model(folder)
         model = AutoModelForCausalLM.from_pretrained(folder).to(state.device)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         if record["stream"]:
@@ -103,6 +109,12 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
     return result
 
 
+def check_model(folder: str | Path) -> None:
+    """Raise a FileNotFoundError unless a folder holds a whole model; a line says what of it is broken."""
+    if not is_model(Path(folder)):
+        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+
+
 def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> list[str]:
     """Continue prompts with the model in a folder; the arguments are those of ``generate_texts``.
 
@@ -110,7 +122,6 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
         FileNotFoundError: If there is no model.
         ValueError: As ``generate_texts``.
     """
-    if not is_model(Path(folder)):
-        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+    check_model(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
     return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)

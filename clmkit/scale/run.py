@@ -24,11 +24,12 @@ from transformers.trainer import TRAINER_STATE_NAME
 from clmkit.chunking import context_length
 from clmkit.evaluation import Score, score
 from clmkit.hub.download import download_model
-from clmkit.hub.upload import push_model
+from clmkit.hub.upload import Uploads, push_model
 from clmkit.messages import _
-from clmkit.saving import write_whole
-from clmkit.scale.arguments import check_optimizer, complete
-from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, last_whole, step_of, unmark
+from clmkit.saving import UNFINISHED, write_whole
+from clmkit.scale.adapters import adapt, merge_adapter
+from clmkit.scale.arguments import complete
+from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, cut_files, last_whole, step_of, sync_files, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
 from clmkit.scale.folder import own_folder
@@ -46,6 +47,7 @@ from clmkit.scale.record import (
 from clmkit.scale.results import write_results
 from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
+from clmkit.tokenization import check_vocabulary
 from clmkit.tracks import Track
 from clmkit.training.base_models import check_causal
 from clmkit.training.pytorch import build_trainer
@@ -63,7 +65,9 @@ class RunResult(NamedTuple):
     score: Score | None
 
 
-def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> RunResult:
+def train(
+    track: Track, *, stream: Stream | None = None, lora: Mapping[str, Any] | None = None, **arguments: Any
+) -> RunResult:
     """Train what the track says, on as many processes as there are, and go on where an earlier call was killed.
 
     It is what ``python -m clmkit train`` calls in each process that ``accelerate launch`` or ``torchrun`` starts, and
@@ -74,6 +78,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
     Args:
         track: What to train, and on what.
         stream: Given if the data are to be read while training, with memory and disk that do not depend on their size.
+        lora: Given if a LoRA adapter is to be trained in place of all weights: fields of PEFT's ``LoraConfig``, or
+            none. The checkpoints hold the adapter alone; in the end it is added to the weights.
         **arguments: Any field of ``TrainingArguments``; the others are as ``build_trainer`` sets them. What a run can't
             honour is refused before it begins.
 
@@ -98,8 +104,8 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             tokenizer, prepared = _prepare(track, stream, folder, arguments)
         guard = Guard(folder, arguments["save_total_limit"], prepared.stream)
         with guard.watch(), one_sentence(guard):
-            trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments)
-            record = _resume(folder, earlier, describe_run(track, stream, prepared, trainer.args))
+            trainer = _build(track, prepared, tokenizer, guard, checkpoint, arguments, lora)
+            record = _resume(folder, earlier, describe_run(track, stream, prepared, trainer.args, lora))
             if record["status"] == "finished":
                 return RunResult(folder, read_score(record["after"]))
             print_plan(track, prepared, trainer, done=step_of(checkpoint) if checkpoint else 0)
@@ -111,24 +117,36 @@ def train(track: Track, *, stream: Stream | None = None, **arguments: Any) -> Ru
             _train(trainer, guard, checkpoint)
             if guard.stopped:
                 return RunResult(folder, None)
-            _save(trainer, folder)
+            if lora is not None:
+                merge_adapter(trainer)
+            record["files"] = _save(trainer, folder)
             after = _measure(trainer, prepared)
             if first:
                 write_results(folder, track, prepared, trainer, record, after)
         if first and arguments.get("push_to_hub"):
-            chosen = (arguments.get(name) for name in ("hub_model_id", "hub_token", "hub_private_repo"))
-            address = push_model(folder, *chosen)
+            address = push_model(folder, *_repository(arguments))
             print(_("Shared: {address}", address=address))
     return RunResult(folder, after)
+
+
+def _repository(arguments: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Name, token and privacy of the repository to share in, as ``push_model`` takes them."""
+    return arguments.get("hub_model_id"), arguments.get("hub_token"), arguments.get("hub_private_repo")
 
 
 def _find_earlier(folder: Path, first: bool) -> tuple[dict[str, Any] | None, Path | None]:
     """What an earlier call left: the JSON of its run, and its last whole checkpoint."""
     earlier = read_record(folder)
+    if earlier and (cut := cut_files(folder, earlier.get("files", {}))):
+        name, files = folder.as_posix(), ", ".join(cut)
+        print(
+            _("Passing over the model in {folder}, which is half-written: it lacks {files}", folder=name, files=files)
+        )
+        earlier["status"] = "training"
     checkpoint = last_whole(folder) if earlier else None
     PartialState().wait_for_everyone()  # until all have read what the first one is about to change
     if first:
-        for unfinished in folder.glob("unfinished-*"):
+        for unfinished in folder.glob(f"{UNFINISHED}*"):
             shutil.rmtree(unfinished, ignore_errors=True)
         if not earlier:  # what is there is of a run that had not begun, or whose record is lost
             (folder / HELD_OUT).unlink(missing_ok=True)
@@ -144,6 +162,7 @@ def _prepare(
     base = download_model(track.model)  # before the data are looked at, of which there may be much
     tokenizer, config = AutoTokenizer.from_pretrained(base), AutoConfig.from_pretrained(base)
     check_causal(config)
+    check_vocabulary(tokenizer, config.get_text_config().vocab_size)
     context = context_length(config)
     if stream is None:
         return tokenizer, prepare_rows(track, tokenizer, context)
@@ -159,25 +178,33 @@ def _build(
     guard: Guard,
     checkpoint: Path | None,
     arguments: Mapping[str, Any],
+    lora: Mapping[str, Any] | None,
 ) -> Trainer:
     """The Trainer, with the model to start from; with the trained one where only what follows training is left."""
     trained = checkpoint if checkpoint and _is_last(checkpoint) else None
     if trained and arguments.get("load_best_model_at_end"):
         trained = checkpoint_folder(guard.output_dir, _state_of(trained).best_global_step or step_of(trained))
-    with PartialState().local_main_process_first():
-        model = AutoModelForCausalLM.from_pretrained(trained or download_model(track.model))
     sharded = os.environ.get("ACCELERATE_USE_FSDP") == "true" or bool(arguments.get("fsdp"))
+    if sharded and lora is not None:
+        raise ValueError("a LoRA adapter is not sharded: leave out FSDP or --lora")
+    base = trained if lora is None else None
+    with PartialState().local_main_process_first():
+        model = AutoModelForCausalLM.from_pretrained(base or download_model(track.model))
+    if lora is not None:
+        model = adapt(model, lora, trained, arguments.get("seed", 42))
     settings = {
         "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
         **arguments,
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
-        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded,  # no process has the whole model then
+        # Of a sharded model no process has the whole, and with an adapter there is none before the end.
+        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded and lora is None,
     }
     trainer_class: Any = partial(SharedTrainer, guard)
     blocks = {"train": prepared.train, "test": prepared.test}
     trainer = build_trainer(track, model, blocks, tokenizer, trainer_class=trainer_class, callbacks=[guard], **settings)
-    check_optimizer(trainer.args, model)
+    if sharded and arguments.get("push_to_hub") and trainer.is_world_process_zero():
+        Uploads(guard.output_dir, *_repository(arguments))  # what the Hub refuses is said before training too
     if sharded and not trainer.is_fsdp_enabled:
         print(_("accelerate shards a model (FSDP) on GPUs only: here every process holds it whole"))
     return trainer
@@ -213,9 +240,11 @@ def _train(trainer: Trainer, guard: Guard, checkpoint: Path | None) -> None:
         if _is_last(checkpoint):
             trainer.state = _state_of(checkpoint)
             return
+        if len(list(checkpoint.glob("rng_state*.pth"))) != trainer.args.world_size:
+            print(_("The number of processes is another than before: dropout draws other numbers from here on"))
         if guard.stream:
-            path = checkpoint / STREAM_STATE.format(rank=trainer.args.process_index)
-            guard.stream.load_state_dict(json.loads(path.read_text(encoding="utf-8")))
+            place = (checkpoint / STREAM_STATE).read_text(encoding="utf-8")
+            guard.stream.load_state_dict(json.loads(place))
     log = logging.getLogger("transformers.trainer")
     log.addFilter(_is_news)
     try:
@@ -238,10 +267,12 @@ def _is_news(message: logging.LogRecord) -> bool:
     return "missing keys in the checkpoint model loaded: ['lm_head.weight']" not in message.getMessage()
 
 
-def _save(trainer: Trainer, folder: Path) -> None:
+def _save(trainer: Trainer, folder: Path) -> dict[str, int]:
+    """Save the model; the sizes of its files."""
     first = trainer.is_world_process_zero()
     with write_whole(folder) if first else nullcontext(folder / "unfinished-elsewhere") as unfinished:
         trainer.save_model(str(unfinished))
+        return sync_files(unfinished)
 
 
 def _measure(trainer: Trainer, prepared: Prepared) -> Score:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-SAMPLING_ARGUMENTS = ("temperature", "top_k", "top_p", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
+from clmkit.hub.models import check_causal as check_causal
+from clmkit.tokenization import check_vocabulary
+from clmkit.training.generation_config import make_savable
 
 
 def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -17,29 +18,23 @@ def prepare_to_train(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     GPT-2's GELU is fused, as by ``fuse_gelu``.
 
     Args:
-        model: Is changed. A generation config whose sampling arguments contradict ``do_sample=False`` could not be
-            saved; it loses them.
+        model: Is changed. Its generation config loses what would keep it from being saved, as by ``make_savable``.
         tokenizer: The model's.
 
     Raises:
-        ValueError: If the tokenizer has more tokens than the model has embeddings, or as ``check_causal``.
+        ValueError: If the tokenizer has more tokens than the model has embeddings, or as ``check_causal`` and
+            ``make_savable``.
     """
     check_causal(model.config)
     embedding: Any = model.get_input_embeddings()
-    known = len(embedding.weight)
-    if len(tokenizer) > known:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
-            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
-        )
+    check_vocabulary(tokenizer, len(embedding.weight))
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.is_floating_point():
             parameter.data = parameter.data.float()
     model.config.dtype = torch.float32
     fuse_gelu(model)
-    if model.generation_config is not None and not model.generation_config.do_sample:
-        for name in SAMPLING_ARGUMENTS:
-            setattr(model.generation_config, name, None)
+    if model.generation_config is not None:
+        make_savable(model.generation_config)
 
 
 def fuse_gelu(model: PreTrainedModel) -> int:
@@ -56,18 +51,3 @@ def fuse_gelu(model: PreTrainedModel) -> int:
     for layer in layers:
         layer.act = torch.nn.GELU(approximate="tanh")
     return len(layers)
-
-
-def check_causal(config: PreTrainedConfig) -> None:
-    """Raise a ValueError unless a model of such a configuration predicts each token from those before it alone.
-
-    Transformers would load BERT as a "causal" model too, in which each token sees those after it.
-    """
-    kind = config.model_type
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or getattr(config, "is_encoder_decoder", False):
-        what = "continues no text of its own: it is an encoder with a decoder, or no language model"
-    elif kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and getattr(config, "is_decoder", None) is False:
-        what = "is an encoder: in it each token sees those that follow"
-    else:
-        return
-    raise ValueError(f"a model of the type {kind!r} {what}. Choose a causal language model, such as GPT-2 or Llama")

@@ -15,7 +15,7 @@ from transformers import GenerationConfig, GPT2Config, PreTrainedTokenizerBase
 from clmkit.evaluation import Score, count_bytes, sum_losses
 from clmkit.kernels import start_tensorflow
 from clmkit.saving import write_whole
-from clmkit.tracks import Track
+from clmkit.tracks import Track, check_whole_number
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder
 
 start_tensorflow()  # KerasHub imports it for its data pipeline, whatever the backend
@@ -84,7 +84,11 @@ def prepare_dataset(blocks: Dataset, *, batch_size: int, shuffle: bool) -> tf.da
         blocks: Rows of ``input_ids`` of equal length, as ``chunk`` gives them; ``labels`` where they are others.
         batch_size: Blocks in a batch; the last one may be smaller.
         shuffle: Whether to shuffle, for training.
+
+    Raises:
+        ValueError: If ``batch_size`` is no whole number of 1 or more.
     """
+    check_whole_number("batch_size", batch_size)
     with_labels = "labels" in blocks.column_names
     columns = ["input_ids", "labels"] if with_labels else "input_ids"
     rows = blocks.to_tf_dataset(columns=columns, batch_size=256, shuffle=False).unbatch()

@@ -46,10 +46,10 @@ def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
     return adapted
 
 
-def load_adapter(model: PreTrainedModel, folder: str | Path) -> PeftModel:
+def load_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool = False) -> PeftModel:
     """Add the adapter in a folder to the model that it was trained for: ``peft.PeftModel.from_pretrained``."""
     with _old_name_of_a_property():
-        return PeftModel.from_pretrained(model, folder)
+        return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
 
 
 @contextmanager

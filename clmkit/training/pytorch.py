@@ -23,12 +23,14 @@ from transformers.integrations.integration_utils import get_available_reporting_
 from clmkit.chunking import check_block_size, collate_blocks, context_length, prepare_blocks
 from clmkit.evaluation import LossHistory
 from clmkit.hub.download import download_model
-from clmkit.hub.upload import Uploads
 from clmkit.kernels import gpu_precision
-from clmkit.saving import check_output_dir, write_whole
+from clmkit.saving import check_output_dir
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
+from clmkit.training.arguments import check_fields, check_parts, fill_in
 from clmkit.training.base_models import prepare_to_train
+from clmkit.training.output_folder import TUNED_ON, check_free, is_held
+from clmkit.training.trainer_callbacks import HoldFolder, HubCallback
 from clmkit.widgets.live import LivePlot
 
 # The guide's, and what its call lacks; build_trainer adds what depends on the track or the machine.
@@ -40,6 +42,12 @@ COURSE_ARGUMENTS: dict[str, Any] = {
     "save_total_limit": 1,
     "logging_nan_inf_filter": False,  # a NaN in the log is worth more than the 0 that would stand for it
     "use_cache": True,  # else the saved configuration tells old programs to generate without a cache
+}
+# What an upload can't honour if it has another value than these, and why.
+OF_UPLOAD: dict[str, tuple[tuple[Any, ...], str]] = {
+    "hub_strategy": (("every_save", "end"), "checkpoints are not uploaded"),
+    "hub_always_push": ((False,), "an upload is not begun before the last one has ended"),
+    "hub_revision": ((None, "main"), "a model is pushed to the branch main"),
 }
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers what mallopt sets
 
@@ -82,56 +90,6 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(threshold, 2**31 - 1) for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
-
-
-class HubCallback(TrainerCallback):
-    """Uploads a model over HTTP while the Trainer trains it, and says so when an upload fails.
-
-    The Trainer's own ``push_to_hub=True`` says nothing of an upload that fails while it trains (transformers 5.23).
-    """
-
-    def __init__(
-        self,
-        output_dir: str | Path,
-        hub_model_id: str | None = None,
-        hub_token: str | None = None,
-        hub_private_repo: bool | None = None,
-        hub_strategy: str = "every_save",
-    ) -> None:
-        """Make the repository on the Hub, before any training.
-
-        Args:
-            output_dir: The folder to save into; what is uploaded is this folder, without its checkpoints.
-            hub_model_id: As the name for ``Uploads``.
-            hub_token: As the token for ``Uploads``.
-            hub_private_repo: As ``private`` for ``Uploads``.
-            hub_strategy: ``"end"`` uploads once, at the end.
-
-        Raises:
-            OSError: If the folder can't be written, and as ``Uploads``, whose errors are kinds of it.
-        """
-        self.uploads = Uploads(check_output_dir(output_dir), hub_model_id, hub_token, hub_private_repo)
-        self.only_at_end = hub_strategy == "end"
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
-        """With every checkpoint, upload the model, unless only the end counts or the last upload is under way."""
-        if not (self.uploads.busy or self.only_at_end):
-            self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
-
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any
-    ) -> None:
-        """Wait for the upload under way, and upload the last state unless that was it."""
-        self.uploads.finish()
-        if self.uploads.step != state.global_step:
-            self._save_and_upload("End of training", state, objects)
-            self.uploads.finish()
-
-    def _save_and_upload(self, message: str, state: TrainerState, objects: Mapping[str, Any]) -> None:
-        with write_whole(self.uploads.folder) as unfinished:
-            objects["model"].save_pretrained(unfinished)
-            objects["processing_class"].save_pretrained(unfinished)
-        self.uploads.start(message, state.global_step)
 
 
 class LivePlotCallback(TrainerCallback):
@@ -193,32 +151,32 @@ def build_trainer(
             ``hub_model_id``. Of several processes the first one uploads.
         trainer_class: The Trainer, or what is made of it.
         callbacks: More of the Trainer's callbacks; they come before the upload.
-        **arguments: Any other field of ``TrainingArguments``; it wins over the ones here.
+        **arguments: Any other field of ``TrainingArguments``; it wins over the ones here. ``eval_steps`` and
+            ``save_steps`` bring the strategy "steps" with them unless another is given.
 
     Returns:
         A Trainer, ready to ``train()``.
 
     Raises:
-        OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded.
-        ValueError: If the blocks are longer than the model's context.
+        OSError: If the output folder can't be written; as ``HubCallback`` if the model is to be uploaded. While another
+            process trains into the folder, ``train()`` raises it too.
+        ValueError: If the blocks are longer than the model's context, an argument has a value that it can't have or
+            with which it would do nothing, or the output folder is the model's own or holds what training would write
+            over: other files, or a run of ``clmkit train``.
+        ImportError: If an argument asks for a package that is not installed.
     """
     check_block_size(len(blocks["test"][0]["input_ids"]), context_length(model.config))
-    for asked, other in (("fp16", "bf16"), ("bf16", "fp16")):
-        if arguments.get(asked):
-            arguments.setdefault(other, False)  # what the hardware would take
-    of_track = {"output_dir": track.output_dir, "num_train_epochs": track.epochs, "learning_rate": track.learning_rate}
-    asked_for = arguments.get("report_to") or []
-    check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
-    args = TrainingArguments(**{**of_track, **COURSE_ARGUMENTS, **hardware_arguments(model), **arguments})
-    if args.fp16 and args.device.type == "cpu":
-        raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
+    args = _check_arguments(track, model, arguments, push_to_hub, ["loss"] if trainer_class is Trainer else None)
     output_dir = check_output_dir(str(args.output_dir))
+    if args.process_index == 0 and not is_held(output_dir):  # by `train`, which has looked itself
+        check_free(output_dir, track.model, getattr(model, "name_or_path", ""))
     keep_freed_memory()
     prepare_to_train(model, tokenizer)
     model.loss_type = "ForCausalLM"
-    setattr(model.config, tuned_models.TUNED_ON, tuned_models.describe_tuning(track))
+    setattr(model.config, TUNED_ON, tuned_models.describe_training(track, args, COURSE_ARGUMENTS))
     upload = push_to_hub and args.process_index == 0
     hub = (args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_strategy)
+    args.hub_token = None  # the Trainer pickles its arguments, beside every checkpoint
     uploader = [HubCallback(output_dir, *hub)] if upload else []
     return trainer_class(
         model=model,
@@ -227,8 +185,36 @@ def build_trainer(
         eval_dataset=blocks["test"],
         data_collator=collate_blocks,
         processing_class=tokenizer,
-        callbacks=[*callbacks, *uploader],
+        callbacks=[HoldFolder(), *callbacks, *uploader],
     )
+
+
+def _check_arguments(
+    track: Track, model: PreTrainedModel, arguments: dict[str, Any], push_to_hub: bool, metrics: list[str] | None
+) -> TrainingArguments:
+    """The arguments of training, each of which can be honoured."""
+    known = {"push_to_hub": push_to_hub, **fill_in(track, {**COURSE_ARGUMENTS, **hardware_arguments(model)}, arguments)}
+    check_fields(known, metrics)
+    _check_honoured(known)
+    del known["push_to_hub"]
+    asked_for = arguments.get("report_to") or []
+    check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
+    args = TrainingArguments(**known)
+    if args.fp16 and args.device.type == "cpu":
+        raise ValueError("fp16 needs a GPU, and this computes on the CPU, where it would do nothing: leave it out")
+    check_parts(args, model)
+    return args
+
+
+def _check_honoured(arguments: Mapping[str, Any]) -> None:
+    """Raise a ValueError at what would be passed over without a word."""
+    if arguments.get("resume_from_checkpoint"):
+        raise ValueError("resume_from_checkpoint is for the Trainer's method: train(resume_from_checkpoint=...)")
+    if not arguments["push_to_hub"]:
+        return
+    for name, (honoured, why) in OF_UPLOAD.items():
+        if arguments.get(name, honoured[0]) not in honoured:
+            raise ValueError(f"{why}: leave out {name}={arguments[name]!r}")
 
 
 def check_report_to(report_to: Sequence[str]) -> None:
@@ -245,6 +231,7 @@ def find_or_train(track: Track) -> Path:
         base = download_model(track.model)
         tokenizer = AutoTokenizer.from_pretrained(base)
         model = AutoModelForCausalLM.from_pretrained(base)
+        prepare_to_train(model, tokenizer)  # before the data are read, of which there may be much
         trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
         trainer.train()
         trainer.save_model()

@@ -13,8 +13,9 @@ from clmkit.evaluation import Score, count_bytes, sum_losses
 from clmkit.hub.download import download_model
 from clmkit.kernels import has_gpu, start_tensorflow
 from clmkit.saving import write_whole
-from clmkit.tracks import Track
+from clmkit.tracks import Track, check_whole_number
 from clmkit.training import tuned_models
+from clmkit.training.generation_config import make_savable
 from clmkit.training.keras_callbacks import HubUpload, LossRecorder, fit_verbose
 
 start_tensorflow(legacy_keras=True)  # before transformers imports it
@@ -102,6 +103,7 @@ def score(
     model: TFPreTrainedModel, blocks: Dataset, batch_size: int = 16, *, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Score:
     """As ``clmkit.evaluation.score``, for a TensorFlow model; ``val_loss`` of ``fit`` is a mean of batch means."""
+    check_whole_number("batch_size", batch_size)
 
     def batch_losses() -> Iterator[tuple[float, int]]:
         for batch in blocks.iter(batch_size):
@@ -144,14 +146,17 @@ def export_model(
         save_file(tensors, unfinished / "model.safetensors", metadata={"format": "pt"})
         model.config.architectures = [type(model).__name__.removeprefix("TF")]
         model.config.save_pretrained(unfinished)
+        make_savable(model.generation_config)
         model.generation_config.save_pretrained(unfinished)
         if tokenizer is not None:
-            tokenizer.save_pretrained(unfinished)
+            # As files, chat templates would be written wherever their names lead: CVE-2026-9856, mended in 5.10.
+            tokenizer.save_pretrained(unfinished, save_jinja_files=False)
     return Path(folder)
 
 
 def train(track: Track, blocks: DatasetDict, *, batch_size: int = 8) -> TFPreTrainedModel:
     """Notebook 06b's training in one call: tune the track's model on blocks of equal length, and return it."""
+    check_whole_number("batch_size", batch_size)
     set_seed(42)
     model = TFAutoModelForCausalLM.from_pretrained(download_model(track.model))
     prepare = partial(model.prepare_tf_dataset, batch_size=batch_size, collate_fn=collate_blocks)

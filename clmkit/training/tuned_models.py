@@ -1,23 +1,25 @@
 """What fine-tuning has in common in all three frameworks."""
 
+import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
 from huggingface_hub import ModelCard
-from safetensors import SafetensorError, safe_open
 
 from clmkit.files import describe_files
 from clmkit.hub.client import get_token
-from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, download
+from clmkit.hub.download import CONFIG_FILES, MODEL_FILES, NEEDED_FILES, TOKENIZER_FILES, download
 from clmkit.hub.login import user_name
-from clmkit.hub.weights import weight_files
+from clmkit.hub.weights import is_model, weight_files
 from clmkit.kernels import gpu_precision
 from clmkit.messages import _
 from clmkit.paths import find_files
 from clmkit.saving import write_whole
 from clmkit.tracks import Track
+from clmkit.training.output_folder import RECORD, TUNED_ON, foreign_files, is_record, name_some
 
 Framework = Literal["pytorch", "tf_keras", "keras_hub"]
 TRAINED_BY: dict[Framework, str] = {
@@ -26,7 +28,6 @@ TRAINED_BY: dict[Framework, str] = {
     "keras_hub": "06c_train_keras_hub",
 }
 
-TUNED_ON = "tuned_on"
 # Of a track, what a tuned model depends on besides data and model.
 OPTIONS: tuple[str, ...] = (
     "data_revision",
@@ -40,6 +41,22 @@ OPTIONS: tuple[str, ...] = (
     "epochs",
 )
 OPTIONS += ("learning_rate",)
+
+# Of TrainingArguments, those on which the weights depend; what a step holds in all stands for its parts.
+DECISIVE: tuple[str, ...] = (
+    "optim",
+    "optim_args",
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+)
+DECISIVE += ("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm", "num_train_epochs")
+DECISIVE += ("max_steps", "label_smoothing_factor", "neftune_noise_alpha", "bf16", "fp16", "seed", "data_seed")
+DECISIVE += ("load_best_model_at_end", "metric_for_best_model", "greater_is_better")
+OF_TRACK = ("learning_rate", "num_train_epochs", "bf16", "fp16")  # or of the machine
+ARGUMENTS = "arguments"
+SMALL_FILES = (*CONFIG_FILES[:2], *TOKENIZER_FILES)
 
 Policy = Literal["mixed_bfloat16", "mixed_float16", "float32"]
 POLICIES: dict[str, Policy] = {"bfloat16": "mixed_bfloat16", "float16": "mixed_float16", "float32": "float32"}
@@ -77,37 +94,57 @@ def model_folder(track: Track, framework: Framework = "pytorch") -> Path:
     return folder if framework == "pytorch" else folder.parent / framework / folder.name
 
 
-def is_model(folder: Path) -> bool:
-    """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
-    files = weight_files(folder) if (folder / "config.json").is_file() else []
-    try:
-        for path in files:
-            if path.suffix == ".safetensors":
-                with safe_open(path, "numpy"):
-                    pass  # its header was read, and agrees with its size
-    except (FileNotFoundError, SafetensorError) as error:
-        print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
-        return False
-    return bool(files)
-
-
 def describe_tuning(track: Track) -> dict[str, Any]:
     """What a tuned model depends on, as its ``config.json`` keeps it under ``tuned_on``: no path of this machine."""
     files, weights = find_files(track.data), weight_files(Path(track.model))
+    others = [path for path in (Path(track.model, name) for name in SMALL_FILES) if weights and path.is_file()]
     return {
-        "data": describe_files(files) if files else track.data,
-        "model": describe_files(list(map(str, weights))) if weights else track.model,
+        "data": describe_files(files, whole=True) if files else track.data,
+        "model": describe_files([str(path) for path in (*weights, *others)], whole=True) if weights else track.model,
         **{name: getattr(track, name) for name in OPTIONS},
     }
 
 
+def describe_training(track: Track, args: Any, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """``describe_tuning``, with those of the ``TrainingArguments`` that are not as the course has them.
+
+    Args:
+        track: What is trained, and on what.
+        args: The ``TrainingArguments``.
+        usual: The course's own, where they differ from the library's.
+    """
+    default = {**{field.name: field.default for field in dataclasses.fields(args)}, **usual}
+    names = [*DECISIVE, "per_device_train_batch_size", "gradient_accumulation_steps"]
+    values = {name: _plain(getattr(args, name)) for name in names if name not in OF_TRACK}
+    others = {name: value for name, value in values.items() if value != _plain(default[name])}
+    return {
+        **describe_tuning(track),
+        "epochs": int(args.num_train_epochs) if float(args.num_train_epochs).is_integer() else args.num_train_epochs,
+        "learning_rate": args.learning_rate,
+        ARGUMENTS: others,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what is empty is not given."""
+    value = value.value if isinstance(value, Enum) else value
+    return value if isinstance(value, int | float) else str(value) if value else None
+
+
 def note_tuning(folder: Path, track: Track) -> None:
-    """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file."""
+    """Write into a tuned model's ``config.json`` what it was tuned on; nothing where there is no such file.
+
+    What ``build_trainer`` has written there of the same data and model says more, and stays.
+    """
     path = folder / "config.json"
     if path.is_file():
-        config = {**_read_config(folder), TUNED_ON: describe_tuning(track)}
+        config, tuned = _read_config(folder), describe_tuning(track)
+        noted = config.get(TUNED_ON) or {}
+        if ARGUMENTS in noted and all(noted.get(name) == tuned[name] for name in ("data", "model")):
+            return
         with write_whole(folder) as unfinished:
-            (unfinished / path.name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            text = json.dumps({**config, TUNED_ON: tuned}, indent=2) + "\n"
+            (unfinished / path.name).write_text(text, encoding="utf-8")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -119,6 +156,10 @@ def _is_tuned_on(folder: Path, track: Track, name: str) -> bool:
     """Whether a model was tuned as the track says; if not, a line says what differs."""
     found = _read_config(folder).get(TUNED_ON)
     wanted = describe_tuning(track)
+    if found and found.get(ARGUMENTS):
+        wanted[ARGUMENTS] = {}
+    elif found:
+        found.pop(ARGUMENTS, None)
     if found == wanted:
         return True
     if found is None:
@@ -133,16 +174,28 @@ def _is_tuned_on(folder: Path, track: Track, name: str) -> bool:
 def _find(track: Track, framework: Framework) -> tuple[Path, bool]:
     """The folder of the model that was tuned as the track says, or the first one that is free for it; and which it is.
 
-    A model that was tuned otherwise stays where it is, and the next one goes beside it.
+    A model that was tuned otherwise stays where it is, and so do other files; the next one goes beside it.
     """
     first = folder = model_folder(track, framework)
     number = 1
-    while is_model(folder):
-        if _is_tuned_on(folder, track, folder.as_posix()):
+    while (there := is_model(folder)) or _is_taken(folder):
+        if there and _is_tuned_on(folder, track, folder.as_posix()):
             return folder, True
         number += 1
         folder = first.with_name(f"{first.name}-{number}")
     return folder, False
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether a folder holds what is not to be written over; a line says what."""
+    if not folder.is_dir():
+        return False
+    others = [RECORD] if is_record(folder / RECORD) else foreign_files(folder)
+    if others:
+        print(
+            _("Not using {folder}: it holds other files ({names})", folder=folder.as_posix(), names=name_some(others))
+        )
+    return bool(others)
 
 
 def tuned_models(track: Track) -> dict[Framework, Path]:

@@ -13,8 +13,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from clmkit.conversations import TokenLoss, answer_questions
-from clmkit.generation import DRAWING
 from clmkit.messages import _, drawn, label
+from clmkit.prompts import DRAWING
 from clmkit.widgets.explorers import own_direction, somebody_is_there
 from clmkit.widgets.playground import TextStream, status_line, text_panel
 from clmkit.widgets.plots import show
@@ -105,6 +105,7 @@ class _Chat:
         self.question = Textarea(question, description=_("Question"), layout=layout)
         self.panels = {name: HTML() for name in answers}
         self.status, self.turn = HTML(), Lock()
+        self.newest = object()  # which click was the last
         for name in answers:
             self.write(name, "")
 
@@ -126,10 +127,13 @@ class _Chat:
         self.panels[name].value = text_panel(name, text, busy)
 
     def on_ask(self, _button: Any = None) -> None:
-        Thread(target=self.run, args=(self.question.value,), name="clmkit-chat", daemon=True).start()
+        self.newest = asked = object()
+        Thread(target=self.run, args=(asked, self.question.value), name="clmkit-chat", daemon=True).start()
 
-    def run(self, question: str) -> None:
+    def run(self, asked: object, question: str) -> None:
         with self.turn:  # a second question waits for the first
+            if asked is not self.newest:
+                return  # and of all that wait, the last one is answered
             try:
                 self.tell(_("Answering"))
                 for name, answer in self.answers.items():

@@ -35,8 +35,12 @@ class TextStream(BaseStreamer):
     def __init__(
         self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None], *, skip_prompt: bool = False
     ) -> None:
-        """Begin with no text; the prompt comes first, and is part of it unless it is to be skipped."""
+        """Begin with no text; the prompt comes first, and is part of it unless it is to be skipped.
+
+        What comes without its prompt is an answer, and has no space around it, as in ``answer_questions``.
+        """
         self.tokenizer, self.on_text, self.skip = tokenizer, on_text, skip_prompt
+        self.answers = skip_prompt
         self.ids: list[int] = []
 
     def put(self, value: torch.Tensor) -> None:
@@ -53,7 +57,8 @@ class TextStream(BaseStreamer):
         self.on_text(self._text())
 
     def _text(self) -> str:
-        return str(self.tokenizer.decode(self.ids, skip_special_tokens=True))
+        text = str(self.tokenizer.decode(self.ids, skip_special_tokens=True))
+        return text.strip() if self.answers else text
 
 
 class _StopWhen(StoppingCriteria):

@@ -3,16 +3,15 @@
 import bz2
 import csv
 import gzip
+import io
 import json
 import lzma
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -23,7 +22,7 @@ from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk
-from clmkit.files import load_local
+from clmkit.files import load_files
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
 
@@ -35,6 +34,8 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".xz": lzma.compress,
     ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
 }
+MARKED = ["utf-8", "utf-8-sig", "utf-16", "utf-32"]  # what is read without being named
+NAMED = ["utf-16-le", "utf-16-be", "utf-32-be", "cp1252", "shift_jis"]
 LETTERS = st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\0")
 LIKE_SOMETHING_ELSE = [
     "NA",
@@ -43,94 +44,248 @@ LIKE_SOMETHING_ELSE = [
     "1e5",
     "true",
     "2026-01-01",
+    "2026-01-01T10:00:00",
     "nan",
     "-",
     "[]",
     "{}",
+    "{" * 600,
     '"',
+    '\\"',
+    "\\ud83d",
     "a,b;c\td",
     "\u2028x",
+    "\ufeffx",
+    "text",
 ]
 TEXTS = st.one_of(st.text(LETTERS, min_size=1, max_size=20), st.sampled_from(LIKE_SOMETHING_ELSE), st.just("word " * 9))
+TEXTS = TEXTS.filter(str.strip)
+HALF = "half \ud83d"  # of a character
 VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXTS
+    | st.sampled_from([HALF, "2026-01-01", 10**500]),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b", "text"]), inner, max_size=2),
-    max_leaves=4,
+    max_leaves=6,
 )
-BAD_TEXTS = st.sampled_from([None, "", " ", 7, True, [], {"a": 1}])
-PARQUET_TYPES = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
-
-OTHER_TYPES = [pa.int64(), pa.date32(), pa.decimal128(9, 2), pa.binary(), pa.duration("s"), pa.null()]
+BAD_TEXTS = st.sampled_from([None, "", " ", 7, True, [], {"a": 1}, HALF])
+KEYS = st.sampled_from(["id", "score", "meta", "messages2", "a.b", "é"])
 
 
-@st.composite
-def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """Rows with a text, and with columns that come and go and change their types; now and then a text is none."""
-    texts = draw(st.lists(TEXTS.filter(str.strip), min_size=1, max_size=6))
-    others = st.dictionaries(st.sampled_from(["id", "score", "meta"]), VALUES, max_size=3)
-    found = [{"text": text, **draw(others)} for text in texts]
-    if draw(st.integers(0, 9)) == 0:
-        found[draw(st.integers(0, len(found) - 1))]["text"] = draw(BAD_TEXTS)
-    return found
+class File(NamedTuple):
+    """A file, and what it was made of."""
+
+    name: str
+    content: bytes
+    encoding: str | None  # that has to be named
 
 
-@st.composite
-def files(draw: st.DrawFn) -> tuple[str, bytes, list[Any]]:
-    """A file's name, its bytes, and the texts that were put in."""
-    found = draw(rows())
-    kind = draw(st.sampled_from(["json", "jsonl", "csv", "tsv", "parquet"]))
-    tables = {"csv": partial(as_table, delimiter=","), "tsv": partial(as_table, delimiter="\t")}
-    write: Any = {"json": as_json, "jsonl": as_json_lines, "parquet": as_parquet, **tables}[kind]
-    content = write(draw, found)
-    packer = draw(st.sampled_from(sorted(PACKERS)))
-    return f"rows.{kind}{packer}", PACKERS[packer](content), [row["text"] for row in found]
+class Job(NamedTuple):
+    """Files that are read together, and the text of each row; ``None`` where it is not known."""
+
+    files: list[File]
+    texts: list[Any] | None
 
 
-def as_json(draw: st.DrawFn, found: list[dict[str, Any]]) -> bytes:
-    key = draw(st.sampled_from(["", "", "data", "train", "rows", "examples"]))
-    text = json.dumps(
-        {key: found} if key else found, ensure_ascii=draw(st.booleans()), indent=draw(st.none() | st.just(1))
-    )
-    return text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
+def deep(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
-def as_json_lines(draw: st.DrawFn, found: list[dict[str, Any]]) -> bytes:
-    end = draw(st.sampled_from(["\n", "\r\n", "\n\n"]))
-    ascii_only = draw(st.booleans())
-    text = end.join(json.dumps(row, ensure_ascii=ascii_only) for row in found) + draw(st.sampled_from(["", end]))
-    return text.encode(draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])))
-
-
-def as_table(draw: st.DrawFn, found: list[dict[str, Any]], delimiter: str) -> bytes:
-    """Cells are texts; a text that is none comes back as the text that it is written as, unless that is empty."""
-    for row in found:
-        row["text"] = "" if row["text"] is None else str(row["text"]).replace("\r", "")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "rows.csv")
-        encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
-        with path.open("w", encoding=encoding, newline="") as file:
-            columns = list(dict.fromkeys(key for row in found for key in row))
-            writer = csv.DictWriter(file, columns, delimiter=delimiter, quoting=csv.QUOTE_ALL)
-            writer.writeheader()
-            writer.writerows(found)
-        return path.read_bytes()
-
-
-def as_parquet(draw: st.DrawFn, found: list[dict[str, Any]]) -> bytes:
-    """One type a column: texts that are no strings are null; other columns are what a chance makes them."""
-    for row in found:
-        row["text"] = row["text"] if isinstance(row["text"], str) else None
-    texts = pa.array([row["text"] for row in found], pa.string())
-    columns = {"text": texts.cast(draw(st.sampled_from(PARQUET_TYPES[:3])))}
+def shaped(draw: st.DrawFn, texts: list[Any], shape: str) -> dict[str, Any]:
+    """A row with texts in one of the shapes that rows come in."""
+    if shape == "text":
+        return {"text": texts[0]}
+    if shape == "answers":
+        return {"answers": {"text": texts, "score": draw(st.lists(st.integers(0, 9), max_size=2))}}
+    if shape == "list of answers":
+        return {"answers": [{"text": text, "by": draw(VALUES)} for text in texts]}
+    messages = [{"role": "user", "content": text} for text in texts]
+    if draw(st.booleans()) and all(isinstance(text, str) for text in texts):
+        messages[0]["content"] = [{"type": "text", "text": texts[0]}]
     if draw(st.booleans()):
-        columns["text"] = texts.dictionary_encode()
-    other = draw(
-        st.sampled_from([pa.int64(), pa.date32(), pa.decimal128(9, 2), pa.binary(), pa.duration("s"), pa.null()])
-    )
-    columns["other"] = pa.nulls(len(found), other)
+        messages.append({"role": "assistant", "content": None, "tool_calls": [{"arguments": draw(VALUES)}]})
+    return {"messages": messages}
+
+
+@st.composite
+def rows(draw: st.DrawFn, shape: str) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Rows with texts, and with columns that come and go and change their types; now and then a text is none."""
+    number = 1 if shape == "text" else 3
+    texts: list[list[Any]] = draw(st.lists(st.lists(TEXTS, min_size=1, max_size=number), min_size=1, max_size=6))
+    bad = draw(st.integers(0, 9)) == 4  # the ends of a range come more often
+    if bad:
+        texts[draw(st.integers(0, len(texts) - 1))][0] = draw(BAD_TEXTS)
+    found = [{**draw(st.dictionaries(KEYS, VALUES, max_size=3)), **shaped(draw, one, shape)} for one in texts]
+    if draw(st.integers(0, 19)) == 7:
+        found[-1]["meta"] = deep(draw(st.sampled_from([30, 200, 400])))
+    return found, [None if bad else " ".join(one) for one in texts]
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> Job:
+    """One file or some, of any kinds, all of the same shape; now and then one of them is damaged."""
+    shape = draw(st.sampled_from(["text", "text", "answers", "list of answers", "messages"]))
+    kinds = ["json", "jsonl", "parquet"] + ["csv", "tsv"] * (shape == "text")
+    encoding = draw(st.sampled_from([None, None, None, *NAMED]))
+    files, texts = [], []
+    for number in range(draw(st.sampled_from([1, 1, 1, 2, 3]))):
+        kind = draw(st.sampled_from([one for one in kinds if encoding is None or one != "parquet"]))
+        found, expected = draw(rows(shape))
+        content = WRITERS[kind](draw, found, encoding or draw(st.sampled_from(MARKED)))
+        if content is None:  # the encoding has no such letters
+            encoding = encoding if files else None
+            content = WRITERS[kind](draw, found, encoding or "utf-8")
+        if content is None:
+            continue
+        packer = draw(st.sampled_from(sorted(PACKERS)))
+        if kind in ("csv", "tsv"):  # whose cells are texts whatever they were
+            expected = [("" if row["text"] is None else str(row["text"])) for row in found]
+            expected = [text if text.strip() else None for text in expected]
+        files.append(File(f"rows [{number}].{kind}{packer}", PACKERS[packer](content), encoding))
+        texts += expected
+    if files and draw(st.integers(0, 9)) == 4:
+        files[0] = files[0]._replace(content=damaged(draw, files[0].content))
+        return Job(files, None)
+    return Job(files, texts)
+
+
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """Cut short, or with other bytes in one place."""
+    place = draw(st.integers(0, len(content)))
+    return content[:place] + draw(st.sampled_from([b"", b"\xff" + content[place + 1 :], b'"\n' + content[place:]]))
+
+
+def encoded(text: str, encoding: str) -> bytes | None:
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        return None
+
+
+def as_json(draw: st.DrawFn, found: list[dict[str, Any]], encoding: str) -> bytes | None:
+    key = draw(st.sampled_from(["", "", "data", "train", "rows", "examples"]))
+    whole = {key: found, "version": 1} if key and draw(st.booleans()) else {key: found} if key else found
+    ascii_only = draw(st.booleans()) or HALF in str(found) or "\\ud83d" in str(found)
+    return encoded(json.dumps(whole, ensure_ascii=ascii_only, indent=draw(st.none() | st.just(1))), encoding)
+
+
+def as_json_lines(draw: st.DrawFn, found: list[dict[str, Any]], encoding: str) -> bytes | None:
+    end = draw(st.sampled_from(["\n", "\r\n", "\n\n"]))
+    ascii_only = draw(st.booleans()) or HALF in str(found) or "\\ud83d" in str(found)
+    text = end.join(json.dumps(row, ensure_ascii=ascii_only) for row in found) + draw(st.sampled_from(["", end]))
+    return encoded(text, encoding)
+
+
+def as_table(draw: st.DrawFn, found: list[dict[str, Any]], encoding: str, delimiter: str) -> bytes | None:
+    """Cells are texts; what is none comes as the text that it is written as, unless that is empty."""
+    columns = list(dict.fromkeys(key for row in found for key in row))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    how = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
+    if any(sign in str(row) for row in found for sign in ("\\n", "\\r")):
+        how = csv.QUOTE_ALL  # Python's writer leaves line ends that are not its own without quotation marks
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, quoting=how, lineterminator=end)
+    writer.writerow([*columns, *draw(st.sampled_from([[], ["id", "id"], [""]]))])
+    for row in found:
+        cells = [row.get(column) for column in columns]
+        writer.writerow(cells + draw(st.sampled_from([[], ["", ""]])))
+        text.write(draw(st.sampled_from(["", "", end])))
+    return encoded(text.getvalue(), encoding)
+
+
+STRINGS: list[Any] = [
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.dictionary(pa.int32(), pa.string()),
+    pa.binary(),
+]
+LISTS: list[Callable[[Any], Any]] = [pa.list_, pa.large_list, pa.list_view]
+MAPS = pa.map_(pa.string(), pa.int64())
+OTHERS: list[tuple[Any, list[Any]]] = [
+    (pa.int64(), [1, None]),
+    (pa.date32(), [3]),
+    (pa.decimal128(9, 2), [7]),
+    (pa.binary(), [b"\xff", None]),
+    (pa.duration("ns"), [2**62]),
+    (pa.timestamp("ns"), [1]),
+    (pa.null(), [None]),
+    (MAPS, [[("a", 1)], [], None]),
+    (pa.list_(pa.struct({"x": MAPS})), [[{"x": [("a", 1)]}], []]),
+    (pa.list_view(pa.int64()), [[1], []]),
+    (pa.struct({"a": pa.list_(pa.large_string())}), [{"a": ["x"]}, None]),
+    (pa.list_(pa.float32(), 2), [[1.0, 2.0]]),
+    (pa.float16(), [None]),
+]
+
+
+def parquet_type(value: Any, string: Any, make_list: Callable[[Any], Any]) -> Any:
+    """A type for the texts of a row: each string in it is ``string``, each list what ``make_list`` makes."""
+    if isinstance(value, dict):
+        return pa.struct({key: parquet_type(inner, string, make_list) for key, inner in value.items()})
+    if isinstance(value, list):
+        return make_list(parquet_type(value[0], string, make_list) if value else pa.int64())
+    return string
+
+
+def as_parquet(draw: st.DrawFn, found: list[dict[str, Any]], encoding: str) -> bytes | None:
+    """One type a column: text that is no string is null; other columns are what chance makes them."""
+    (column,) = {"text", "answers", "messages"} & set(found[0])
+    string, make_list = draw(st.sampled_from(STRINGS)), draw(st.sampled_from(LISTS))
+    values = [only_strings(row[column]) for row in found]
+    sample = next((value for value in values if value is not None), "text")
+    if isinstance(sample, list):
+        sample = [sample[0]]
+    names, arrays = [column], []
+    try:
+        arrays.append(pa.array(values, parquet_type(sample, string, make_list)))
+    except (pa.ArrowException, NotImplementedError):
+        arrays.append(pa.array(values))
+    for name in draw(st.lists(st.sampled_from(["id", "id", "meta", "a.b"]), max_size=3)):
+        kind, some = draw(st.sampled_from(OTHERS))
+        arrays.append(pa.array([some[number % len(some)] for number in range(len(found))], kind))
+        names.append(name)
+    if draw(st.integers(0, 3)) == 0:
+        arrays.append(pa.array([b"\xff"] * len(found)).view(pa.string()))
+        names.append("broken")
+    note = {"info": {"features": {"id": {"_type": draw(st.sampled_from(["Image", "Audio", "Hologram"]))}}}}
+    table = pa.table(arrays, names=names)
+    if draw(st.booleans()):
+        table = table.replace_schema_metadata({"huggingface": json.dumps(note)})
     sink = pa.BufferOutputStream()
-    parquet.write_table(pa.table(columns), sink)
+    try:
+        parquet.write_table(table, sink, row_group_size=draw(st.sampled_from([1, 2, 100])))
+    except pa.ArrowNotImplementedError:  # of older versions of pyarrow
+        return None
     return bytes(sink.getvalue())
+
+
+def only_strings(value: Any, key: str = "text") -> Any:
+    """A row's texts in one type: what is no string is null, parts and calls of tools are left out."""
+    if isinstance(value, dict):
+        keys = [one for one in ("text", "role", "content") if one in value]
+        return {one: only_strings(value[one]) for one in keys} if keys else None
+    if isinstance(value, list):
+        if value and isinstance(value[0], dict) and value[0].get("type") == "text":
+            return only_strings(value[0]["text"])
+        kept = [one for one in value if not (isinstance(one, dict) and "tool_calls" in one)]
+        return [only_strings(one) for one in kept] or None
+    return value if isinstance(value, str) and value != HALF else None
+
+
+WRITERS: dict[str, Callable[[st.DrawFn, list[dict[str, Any]], str], bytes | None]] = {
+    "json": as_json,
+    "jsonl": as_json_lines,
+    "csv": lambda draw, found, encoding: as_table(draw, found, encoding, ","),
+    "tsv": lambda draw, found, encoding: as_table(draw, found, encoding, "\t"),
+    "parquet": as_parquet,
+}
 
 
 @pytest.fixture
@@ -140,39 +295,42 @@ def _no_bars() -> Any:
     enable_progress_bars()
 
 
+def try_job(job: Job, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Write and read files; whether they were read, and not refused. Fails where that is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in job.files:
+            Path(folder, file.name).write_bytes(file.content)
+        try:
+            paths = [str(Path(folder, file.name)) for file in job.files]
+            joined = join_answers(load_files(paths, encoding=job.files[0].encoding))
+            problem = ""
+        except ValueError as error:
+            problem = str(error)
+    if problem:
+        assert job.texts is None or None in job.texts, problem
+        assert any(file.name in problem for file in job.files), problem
+        return False
+    assert job.texts is None or None not in job.texts, f"{job.texts} was read as {joined['text'][:]}"
+    texts = joined["text"][:]
+    if job.texts is not None:
+        assert texts == job.texts
+    tokens = tokenize(joined, tokenizer)
+    ids = [token for row in tokens["input_ids"] for token in row]
+    assert ids == [token for row in tokenizer(texts)["input_ids"] for token in row]
+    if len(ids) >= BLOCK_SIZE:
+        blocks = [token for row in chunk(tokens, BLOCK_SIZE)["input_ids"] for token in row]
+        assert blocks == ids[: len(ids) // BLOCK_SIZE * BLOCK_SIZE]
+    return True
+
+
 def try_files(tokenizer: PreTrainedTokenizerBase, seconds: float) -> dict[str, int]:
     """Write and read files for so many seconds; how many were read, and how many refused."""
     counts = {"read": 0, "refused": 0}
 
-    @given(file=files())
+    @given(job=jobs().filter(lambda job: job.files))
     @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    def try_some(file: tuple[str, bytes, list[Any]]) -> None:
-        name, content, texts = file
-        sound = all(isinstance(text, str) and text.strip() for text in texts)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
-            path.write_bytes(content)
-            problem = ""
-            try:
-                joined = join_answers(load_local(path))
-            except ValueError as error:
-                problem = str(error)
-        if problem:
-            assert not sound, problem
-            assert re.search(rf"{re.escape(name)}|row \d+|column 'text' holds|no text column: .* found ", problem), (
-                problem
-            )
-            counts["refused"] += 1
-            return
-        assert sound, f"{texts} was read as {joined['text']}"
-        assert joined["text"] == texts
-        tokens = tokenize(joined, tokenizer)
-        ids = [token for row in tokens["input_ids"] for token in row]
-        assert ids == [token for row in tokenizer(texts)["input_ids"] for token in row]
-        if len(ids) >= BLOCK_SIZE:
-            blocks = [token for row in chunk(tokens, BLOCK_SIZE)["input_ids"] for token in row]
-            assert blocks == ids[: len(ids) // BLOCK_SIZE * BLOCK_SIZE]
-        counts["read"] += 1
+    def try_some(job: Job) -> None:
+        counts["read" if try_job(job, tokenizer) else "refused"] += len(job.files)
 
     began = time.monotonic()
     number = int(os.environ.get("CLMKIT_FUZZ_SEED", "0"))

@@ -12,6 +12,7 @@ from threading import Lock
 
 from tests.hub.server import StandInHub
 from tests.kernels import ROOT, Kernel, kept_environment, kernel_python, run
+from tests.tokens import untold
 
 AT_HOME = "import os; os.chdir(os.environ['HOME'])\n"  # what a client writes does not end up in the repository
 PREPARE = "import sys; from tests.hub.prepared import wait_for_work; exec(wait_for_work(sys.argv[1]))"
@@ -70,4 +71,4 @@ def _run_prepared(
         connection.connect(address)
         connection.sendall(json.dumps(wanted | {"stdout": str(out), "stderr": str(err)}).encode() + b"\n")
         status = json.loads(connection.makefile().read())
-        return subprocess.CompletedProcess([code, *arguments], status, out.read_text(), err.read_text())
+        return untold(subprocess.CompletedProcess([code, *arguments], status, out.read_text(), err.read_text()))

@@ -45,6 +45,17 @@ shutil.copytree(BUNDLED / "tiny_gpt2", "mine", dirs_exist_ok=True)
 with open("mine/README.md", "w") as card:
     print("---\\nlicense: apache-2.0\\n---\\n\\n# mine", file=card)
 """
+SAVE_ADAPTER = """
+import json, os
+import numpy as np
+from safetensors.numpy import save_file
+os.makedirs("mine", exist_ok=True)
+save_file({"layer.lora_A.weight": np.ones((500, 500), np.float32)}, "mine/adapter_model.safetensors")
+with open("mine/adapter_config.json", "w") as config:
+    json.dump({"peft_type": "LORA", "base_model_name_or_path": "distilbert/distilgpt2"}, config)
+with open("mine/README.md", "w") as card:
+    print("---\\nlicense: apache-2.0\\n---\\n\\n# mine", file=card)
+"""
 PUSH = """
 from clmkit.hub.upload import push_model
 result = push_model("mine")
@@ -392,6 +403,15 @@ MODEL_ROWS = [
     ),
     Row("401", "get the model", GET_MODEL, private=("model",), sees="status 401", raises="PermissionError"),
     Row("403", "get the model", GET_MODEL, (status(403, MODEL),), "status 403", "PermissionError", token="read"),
+    Row(
+        "the model is gated",
+        "get the model",
+        GET_MODEL,
+        (status(403, MODEL, X_Error_Code="GatedRepo"),),
+        r"its owner gives access on request: ask for it on its page, and log in \(status 403\)",
+        "PermissionError",
+        token="read",
+    ),
     Row("403 on the weights", "get the model", GET_MODEL, (status(403, MODEL_CDN),), "status 403", "PermissionError"),
     Row(
         "the disk is full",
@@ -592,6 +612,16 @@ PUSH_ROWS = [
     Row("the commit stalls", "share", PUSH, (Fault("stall", COMMIT, "POST", seconds=100),), SAFE, "ConnectionError"),
     Row("the commit's answer is lost", "share", PUSH, (Fault("lose", COMMIT),), SAFE, "ConnectionError"),
     Row("a page of HTML", "share", PUSH, (Fault("html", times=None),), "is not the Hub", "ConnectionError"),
+    Row(
+        "commit 503, of an adapter",
+        "share",
+        PUSH,
+        (status(503, COMMIT),),
+        SAFE + ".*status 503",
+        "ConnectionError",
+        before=SAVE_ADAPTER,
+    ),
+    Row("upload PUT 503 once, of an adapter", "share", PUSH, (status(503, PUT, "PUT", 1),), before=SAVE_ADAPTER),
     Row("a read token", "share", PUSH, (), "status 403", "PermissionError", token="read"),
     Row("no token", "share", PUSH, (), "status 401", "PermissionError"),
     Row("a wrong token", "share", PUSH, (), "status 401", "PermissionError", token="wrong"),
@@ -607,7 +637,7 @@ PUSH_ROWS = [
     ),
 ]
 PUSH_ROWS = [
-    replace(row, before=SAVE_MODEL, token=row.token or ("" if row.fault == "no token" else "write"))
+    replace(row, before=row.before or SAVE_MODEL, token=row.token or ("" if row.fault == "no token" else "write"))
     for row in PUSH_ROWS
 ]
 

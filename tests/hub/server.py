@@ -20,6 +20,7 @@ from aiohttp import web
 from tests.hub.faults import Fault, Handler, answer
 from tests.hub.protocol import Account, Protocol, Role, token_of
 from tests.hub.repositories import Repository, RepoType, is_large
+from tests.tokens import remember
 
 # Nothing leaves for another host or another protocol, and nothing draws progress bars.
 SWITCHES = ["HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"]
@@ -105,7 +106,7 @@ class StandInHub(Protocol):
 
     def add_token(self, name: str, role: Role = "write") -> str:
         """Make a token for the account of that name; there is an account for every name."""
-        token = f"hf_{secrets.token_hex(17)}"
+        token = remember(f"hf_{secrets.token_hex(17)}")
         self.accounts[token] = Account(name, role)
         return token
 

@@ -83,12 +83,14 @@ def test_what_is_not_as_the_table_has_it_is_found(tmp_path: Path) -> None:
         ]
         blob = next(player.hub.folder.glob("hf_home/hub/*/blobs/*"))
         blob.write_bytes(b"other bytes")
-        (player.hub.folder / "home" / "notes.txt").write_text(player.token)
+        notes = player.hub.folder / "home" / "notes.txt"
+        notes.write_text(player.token)
         assert [complaint.split(":")[0] for complaint in complaints(player)[3:]] == [
             "it works when the fault is over",
             "nothing half is left",
             "no token is told",
         ]
+        notes.unlink()
 
 
 def test_a_second_commit_of_the_same_model_is_found(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from tests.hub.clients import Kernel, run_client
 from tests.hub.faults import Fault
 from tests.hub.notebooks import printed, run_notebook
 from tests.hub.server import StandInHub
+from tests.tokens import remember
 
+NOBODYS = remember("hf_nobodyHasThisToken")
 STATUS = "from clmkit.hub.login import login_status; print(login_status())"
 SHARE = "from clmkit.hub.login import choose_sharing; choose_sharing(True)"
 WITHOUT = "Everything in this course but sharing works without."
@@ -78,9 +80,9 @@ def test_a_headless_run_of_the_first_notebook_does_not_wait_for_a_person(hub: St
 
 def test_a_wrong_token(hub: StandInHub, kernel: Kernel) -> None:
     sentence = "The Hub refuses the token (status 401). Make a new one at https://huggingface.co/settings/tokens, "
-    said = status(hub, kernel, HF_TOKEN="hf_nobodyHasThisToken")
+    said = status(hub, kernel, HF_TOKEN=NOBODYS)
     assert said == f"{sentence}and log in again. {WITHOUT}"
-    assert sentence in refusal(hub, kernel, HF_TOKEN="hf_nobodyHasThisToken")
+    assert sentence in refusal(hub, kernel, HF_TOKEN=NOBODYS)
 
 
 def test_a_token_that_may_only_read(hub: StandInHub, kernel: Kernel) -> None:

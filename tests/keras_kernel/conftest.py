@@ -12,6 +12,7 @@ from transformers import GPT2Config, TFGPT2LMHeadModel, set_seed  # noqa: E402
 
 from tests.data import blocks, quick, small_config, texts, tokenizer  # noqa: E402, F401
 from tests.fake_hub import hub  # noqa: E402, F401
+from tests.tokens import _no_token_is_written, pytest_runtest_makereport  # noqa: E402, F401
 
 pytest.register_assert_rewrite("tests.keras_cases")
 

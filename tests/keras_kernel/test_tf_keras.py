@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 from datasets import Dataset, DatasetDict
 from safetensors.numpy import load_file
-from transformers import PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2LMHeadModel, set_seed
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, TFAutoModelForCausalLM, TFGPT2LMHeadModel, set_seed
 
 from clmkit.tracks import BUNDLED, Track
 from clmkit.training import tf_keras
@@ -84,6 +85,27 @@ def test_an_exported_model_loads_again_with_equal_weights(
     assert [w.name for w in loaded.weights] != [w.name for w in model.weights]
     export_model(loaded, tmp_path / "again")
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_a_generation_config_that_contradicts_itself_does_not_keep_a_model_from_being_saved(
+    model: TFGPT2LMHeadModel, tmp_path: Path
+) -> None:
+    model.generation_config.update(early_stopping=True, pad_token_id=-1)
+    export_model(model, tmp_path)
+    assert (tmp_path / "generation_config.json").is_file()
+
+
+def test_the_name_of_a_chat_template_is_no_path(
+    model: TFGPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.chat_template = {"default": "{{ messages }}", "../../../escaped": "evil"}
+    export_model(model, tmp_path / "inner" / "exported", tokenizer)
+    assert not list(tmp_path.rglob("*.jinja"))
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "inner" / "exported")
+    assert loaded.chat_template == tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path / "inner" / "by itself")
+    assert list(tmp_path.rglob("escaped.jinja")), "transformers does what it should not, left to itself"
 
 
 def test_tied_weights_are_stored_once_and_marked_as_pytorchs(model: TFGPT2LMHeadModel, tmp_path: Path) -> None:
@@ -170,3 +192,9 @@ def test_another_model_than_gpt2_is_refused_in_a_sentence(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"tf\.keras takes GPT-2 alone here, .* of the kind 'llama': notebook 6a"):
         check_gpt2(str(tmp_path))
     assert check_gpt2(str(BUNDLED / "tiny_gpt2")) == str(BUNDLED / "tiny_gpt2")
+
+
+def test_a_batch_of_no_block_is_refused_before_a_model_is_loaded(quick: Track) -> None:
+    blocks = DatasetDict(train=Dataset.from_dict({"input_ids": [[1, 2]]}), test=Dataset.from_dict({"input_ids": []}))
+    with pytest.raises(ValueError, match="batch_size must be a whole number of 1 or more, not 0"):
+        train(quick, blocks, batch_size=0)

@@ -7,13 +7,20 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # In the order of the course; a wing stands where the first of its users may come after it.
-FLOORS = ("messages", "saving", "kernels", "hub", "costs", "paths", "tracks", "texts", "packed", "json_rows", "files")
+FLOORS = ("messages", "saving", "kernels", "hub", "costs", "paths", "tracks", "row_places")
+FLOORS += ("texts", "packed", "kept")
 FLOORS += (
+    "json_rows",
+    "csv_rows",
+    "parquet_rows",
+    "aligned",
+    "files",
     "eli5",
     "gigatokens",
     "tokenization",
     "chunking",
     "evaluation",
+    "prompts",
     "generation",
     "conversations",
     "widgets",

@@ -9,17 +9,12 @@ from packaging.requirements import Requirement
 
 import clmkit
 from tools.colab import colab_requirements, pins
+from tools.lock import EXTRAS, TORCH, entries, read_lock
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = {
-    name: [Requirement(line) for line in (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()]
-    for name in ("main.txt", "keras.txt")
-}
-EXTRAS = {
-    "main.txt": ("torch", "keras-hub", "fast", "lora", "real-model", "lab", "bench", "site", "test", "browser"),
-    "keras.txt": ("keras", "keras-kernel"),
-}
+LOCKS = {name: read_lock(ROOT / "requirements" / name) for name in EXTRAS}
+(TORCH_PIN,) = (Requirement(line) for line in TORCH.read_text(encoding="utf-8").splitlines() if line[0] != "#")
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -27,14 +22,14 @@ def locked_versions(lock: str, python: str) -> dict[str, str]:
     environment = {"python_version": python, "python_full_version": f"{python}.9"}
     return {
         requirement.name.lower().replace("_", "-"): str(requirement.specifier).removeprefix("==")
-        for requirement in LOCKS[lock]
+        for requirement in [*LOCKS[lock], *([TORCH_PIN] if lock == "main.txt" else [])]
         if requirement.marker is None or requirement.marker.evaluate(environment)
     }
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_locked_version_is_exact(lock: str) -> None:
-    assert all(re.fullmatch(r"==[^,*]+", str(requirement.specifier)) for requirement in LOCKS[lock])
+    assert all(re.fullmatch(r"==[^,*]+", str(requirement.specifier)) for requirement in [*LOCKS[lock], TORCH_PIN])
 
 
 def test_every_extra_is_locked_for_one_kernel() -> None:
@@ -76,15 +71,25 @@ def test_the_keras_kernel_has_the_one_transformers_that_works_there_and_no_torch
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_the_lock_has_no_hashes_no_hosts_and_none_of_cuda(lock: str) -> None:
+def test_the_lock_has_the_hashes_of_every_package_no_hosts_and_nothing_that_differs_by_machine(lock: str) -> None:
     text = (ROOT / "requirements" / lock).read_text(encoding="utf-8")
-    assert not re.search(r"--hash|://|--index|--find-links", text)
-    assert not [r.name for r in LOCKS[lock] if re.match(r"cuda|nvidia|triton", r.name)]
+    found = entries(text)
+    assert len(found) > 100
+    for pin, hashes in found.items():
+        assert hashes, f"{pin} has no hash: pip would refuse the whole lock"
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", one) for one in hashes), pin
+    assert sum(map(len, found.values())) == text.count("--hash"), "a hash belongs to no package"
+    assert not re.search(r"://|--index|--find-links", text)
+    assert not [r.name for r in LOCKS[lock] if re.match(r"torch$|cuda|nvidia|triton", r.name)]
 
 
-def test_environment_yml_installs_the_lock() -> None:
+def test_environment_yml_has_the_plain_commands_that_install_the_lock() -> None:
+    # conda's own list of pip packages is one call of pip, which would want a hash of torch and of clmkit's folder too.
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    assert "- --requirement requirements/main.txt" in text
+    plain = (ROOT / "MACHINES.md").read_text(encoding="utf-8").split("<!-- plain commands -->\n")[1].splitlines()
+    commands = [line.split("bin/")[1] for line in plain if line.startswith("    .venv/bin/python -m pip")]
+    assert len(commands) == 3
+    assert re.findall("^#   (python .*)$", text, re.MULTILINE) == commands
     python = re.search(r"- python=(3\.\d+)", text)
     assert python
     assert python.group(1) in PYTHONS
@@ -93,3 +98,11 @@ def test_environment_yml_installs_the_lock() -> None:
 def test_the_version_stands_in_one_piece() -> None:
     assert clmkit.__version__ == PROJECT["version"]
     assert PROJECT["requires-python"] == ">=3.11,<3.14"
+
+
+def test_the_page_names_every_package_that_the_keras_kernel_holds_back() -> None:
+    main, keras = ({r.name: str(r.specifier)[2:] for r in LOCKS[lock]} for lock in ("main.txt", "keras.txt"))
+    held = {name: (version, main.get(name, "none")) for name, version in keras.items() if version != main.get(name)}
+    page = (ROOT / "MACHINES.md").read_text(encoding="utf-8").split("## What is known against the Keras kernel")[1]
+    rows = re.findall(r"^\| `([\w-]+)` \| (\S+) \| (\S+) \|", page, re.MULTILINE)
+    assert {name: versions for name, *versions in rows} == {name: list(pair) for name, pair in held.items()}

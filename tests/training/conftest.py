@@ -60,6 +60,15 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two files of 12 texts each: an epoch is a few steps."""
+    folder = tmp_path_factory.mktemp("small_shards")
+    for number in range(2):
+        write_documents(folder / f"{number}.jsonl", range(12 * number, 12 * number + 12))
+    return folder
+
+
 def words(**options: Any) -> list[str]:
     """Options as words of the command line."""
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]

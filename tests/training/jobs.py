@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from datasets import Dataset, load_dataset
 from transformers import AutoModelForCausalLM
 
 from clmkit import evaluation
-from clmkit.scale import run
+from clmkit.scale import guard, run
 from clmkit.scale.command import run_command
 from clmkit.scale.processes import join_processes, one_voice
 from clmkit.scale.streams import BlockStream
@@ -44,6 +45,38 @@ def note_blocks(words: list[str], notes: Path) -> int:
 
     run.SharedTrainer.training_step = noting
     return run_command("train", words)
+
+
+def note_and_die(
+    words: list[str], notes: Path, steps: int, where: str, environment: dict[str, str] | None = None
+) -> int:
+    """Train and note the blocks of every step, and be killed after so many of them, in a step or while saving.
+
+    In an environment that accelerate made, the model is sharded.
+    """
+    if environment:
+        see_gpus(environment)
+    done = 0
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    trained, mark = run.SharedTrainer.training_step, guard.mark_whole
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done > steps and where == "step":
+            kill()
+        return trained(*arguments, **options)
+
+    def dying_unmarked(checkpoint: Path) -> None:
+        if done >= steps and where == "save":
+            kill()
+        mark(checkpoint)
+
+    run.SharedTrainer.training_step, guard.mark_whole = dying, dying_unmarked
+    return note_blocks(words, notes)
 
 
 def count_maps(words: list[str], notes: Path) -> int:
@@ -182,8 +215,8 @@ def command_in(words: list[str], environment: dict[str, str]) -> int:
     return run_command("train", words)
 
 
-def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
-    """The same, on CPUs as if they were GPUs: accelerate 1.15 shards on GPUs only, PyTorch does on CPUs too."""
+def see_gpus(environment: dict[str, str]) -> None:
+    """Take CPUs as if they were GPUs: accelerate 1.15 shards on GPUs only, PyTorch does on CPUs too."""
     original = PartialState.__init__
 
     def as_if_on_gpus(self: Any, *arguments: Any, **options: Any) -> None:
@@ -192,7 +225,12 @@ def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
             self.distributed_type = DistributedType.MULTI_GPU
 
     PartialState.__init__ = as_if_on_gpus
-    return command_in(words, environment)
+    os.environ |= environment
+
+
+def shard_on_a_cpu(words: list[str], environment: dict[str, str]) -> int:
+    see_gpus(environment)
+    return run_command("train", words)
 
 
 def slow_evaluation(words: list[str], told: Any) -> int:

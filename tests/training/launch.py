@@ -57,19 +57,19 @@ def _run(environment: dict[str, str], log: Path, job: Callable[..., Any], argume
     sys.exit(job(*arguments))
 
 
-def finish(processes: "list[ForkServerProcess]") -> list[int | None]:
-    """Wait for processes to end; their exit statuses."""
+def finish(processes: "list[ForkServerProcess]", patience: float = PATIENCE) -> list[int | None]:
+    """Wait for processes to end, some seconds at most for each; their exit statuses."""
     for process in processes:
-        process.join(PATIENCE)
+        process.join(patience)
         if process.is_alive():
             process.kill()
             process.join()
     return [process.exitcode for process in processes]
 
 
-def run(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1) -> str:
+def run(job: Callable[..., Any], *arguments: Any, log: Path, processes: int = 1, patience: float = PATIENCE) -> str:
     """Run a job to its end; what it printed, in all processes. The test fails if one of them did."""
-    statuses = finish(start(job, *arguments, log=log, processes=processes))
+    statuses = finish(start(job, *arguments, log=log, processes=processes), patience)
     printed = "".join(log_of(log, rank).read_text() for rank in range(processes))
     assert statuses == [0] * processes, printed
     return printed

@@ -2,23 +2,29 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from datasets import Dataset
 from packaging.version import Version
-from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 
 from clmkit.scale import run as run_module
 from clmkit.scale.arguments import REFUSED
 from clmkit.scale.command import parse_training, run_command
 from clmkit.scale.run import train
 from clmkit.tracks import Track, choose_track
+from clmkit.training.arguments import check_fields
+from clmkit.training.pytorch import build_trainer, find_or_train
 from tests.ends import LOCK, read_pins
 from tests.training import jobs
 from tests.training.launch import record, run
@@ -53,18 +59,18 @@ TABLE: dict[str, tuple[Any, str]] = {
     "fp16_full_eval": (True, REFUSED_BY_US),
     "tf32": (True, "requires Ampere or a newer GPU"),
     "activation_checkpointing": (True, HANDED),
-    "activation_checkpointing_kwargs": ({"use_reentrant": False}, HANDED),
+    "activation_checkpointing_kwargs": ({"use_reentrant": False}, "change nothing without activation_checkpointing"),
     "gradient_checkpointing": (True, HANDED),
-    "gradient_checkpointing_kwargs": ({"use_reentrant": False}, HANDED),
+    "gradient_checkpointing_kwargs": ({"use_reentrant": False}, "change nothing without activation_checkpointing"),
     "torch_compile": (True, HANDED),
     "torch_compile_backend": ("eager", HANDED),
     "torch_compile_mode": ("default", HANDED),
     "use_liger_kernel": (True, "liger-kernel .* is not available"),
-    "liger_kernel_config": ({"rope": True}, HANDED),
+    "liger_kernel_config": ({"rope": True}, "change nothing without use_liger_kernel"),
     "use_cache": (False, HANDED),
     "neftune_noise_alpha": (5.0, LEARNED),
     "torch_empty_cache_steps": (1, HANDED),
-    "auto_find_batch_size": (True, HANDED),
+    "auto_find_batch_size": (True, REFUSED_BY_US),
     "logging_strategy": ("epoch", HANDED),
     "logging_steps": (2, ELSEWHERE),
     "logging_first_step": (True, HANDED),
@@ -98,7 +104,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "save_total_limit": (2, ELSEWHERE),
     "enable_jit_checkpoint": (True, REFUSED_BY_US),
     "push_to_hub": (True, ELSEWHERE),
-    "hub_token": ("hf_x", HANDED),
+    "hub_token": ("hf_x", ELSEWHERE),
     "hub_private_repo": (True, ELSEWHERE),
     "hub_model_id": ("ada/mine", HANDED),
     "hub_strategy": ("checkpoint", REFUSED_BY_US),
@@ -121,11 +127,11 @@ TABLE: dict[str, tuple[Any, str]] = {
     "dataloader_persistent_workers": (True, REFUSED_BY_US),
     "dataloader_prefetch_factor": (2, "can only be set when data is loaded in a different process"),
     "dataloader_multiprocessing_context": ("spawn", "can only be used with multi-process loading"),
-    "dataloader_in_order": (False, HANDED),
+    "dataloader_in_order": (False, REFUSED_BY_US),
     "remove_unused_columns": (False, HANDED),
     "label_names": (["labels"], HANDED),
     "train_sampling_strategy": ("group_by_length", REFUSED_BY_US),
-    "length_column_name": ("size", HANDED),
+    "length_column_name": ("size", "change nothing without train_sampling_strategy"),
     "ddp_find_unused_parameters": (True, HANDED),
     "ddp_bucket_cap_mb": (1, HANDED),
     "ddp_broadcast_buffers": (True, HANDED),
@@ -133,7 +139,7 @@ TABLE: dict[str, tuple[Any, str]] = {
     "ddp_backend": ("gloo", ELSEWHERE),
     "ddp_timeout": (60, HANDED),
     "fsdp": ("full_shard", "only works in distributed training"),
-    "fsdp_config": ({"min_num_params": 1}, HANDED),
+    "fsdp_config": ({"min_num_params": 1}, "change nothing without fsdp"),
     "deepspeed": ({"zero_optimization": {"stage": 1}}, REFUSED_BY_US),
     "debug": ("underflow_overflow", HANDED),
     "skip_memory_metrics": (False, HANDED),
@@ -142,6 +148,33 @@ TABLE: dict[str, tuple[Any, str]] = {
     "do_predict": (True, REFUSED_BY_US),
     "resume_from_checkpoint": ("checkpoint-6", REFUSED_BY_US),
     "local_rank": (-1, HANDED),
+}
+
+
+# Values of the right kind that no field may have; those of a wrong kind are made for each field.
+SILLY: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (0, -1, 1.5, "2", True)),
+    **dict.fromkeys(("gradient_accumulation_steps", "torch_empty_cache_steps", "ddp_timeout"), (0, -1, 1.5)),
+    **dict.fromkeys(("dataloader_prefetch_factor", "ddp_bucket_cap_mb"), (0, -1, 1.5)),
+    **dict.fromkeys(("num_train_epochs", "learning_rate", "adam_epsilon"), (0, -1.0, math.nan, math.inf, "5e-5")),
+    **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), (0, -1, math.nan, math.inf, "7")),
+    **dict.fromkeys(("warmup_steps", "weight_decay", "max_grad_norm"), (-1, math.nan, math.inf, "0.1")),
+    **dict.fromkeys(("eval_delay", "neftune_noise_alpha"), (-1, math.nan, math.inf, "0.1")),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "label_smoothing_factor"), (1.5, 1.0, -1, math.nan)),
+    **dict.fromkeys(("seed", "data_seed"), (-1, 2**32, 1.5, "7")),
+    **dict.fromkeys(("bf16", "use_cpu", "eval_on_start", "load_best_model_at_end"), ("yes", 1)),
+    **dict.fromkeys(("eval_strategy", "save_strategy", "logging_strategy"), (False, "sometimes")),
+    **dict.fromkeys(("lr_scheduler_type", "optim", "ddp_backend", "log_level", "log_level_replica"), ("wishful",)),
+    **dict.fromkeys(("debug", "include_num_input_tokens_seen", "torch_compile_backend"), ("wishful",)),
+    "torch_compile_mode": ("wishful",),
+    "max_steps": (0, -2, 1.5, math.nan),
+    "dataloader_num_workers": (-1, 1.5),
+    "save_total_limit": (1.5, "2"),
+    "label_names": (["answers"], [], "labels"),
+    "metric_for_best_model": ("accuracy", "", 3),
+    "lr_scheduler_kwargs": ("min_lr=1", "{min_lr", {"wishful": 1}),
+    "optim_args": ("wishful", 3),
+    "output_dir": ("", None),
 }
 
 
@@ -270,9 +303,135 @@ def test_what_a_run_cannot_honour_is_refused_before_anything_is_written(name: st
 def test_what_is_missing_here_or_does_not_fit_is_said_before_training(
     name: str, track: Track, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name not in TrainingArguments.__dataclass_fields__:
+        pytest.skip(f"transformers {transformers.__version__} has no {name}")
     monkeypatch.setattr(run_module.SharedTrainer, "training_step", lambda *_, **__: pytest.fail("it trains"))
     with pytest.raises((ValueError, ImportError), match=f"(?i){SENTENCES[name]}"):
         train(track, max_steps=4, **{name: TABLE[name][0]})
+
+
+@pytest.mark.parametrize("way", [train, find_or_train])
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_before_rows_are_read(
+    way: Callable[[Track], Any], track: Track, steady_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("clmkit.scale.data.prepare_blocks", "clmkit.training.pytorch.prepare_blocks"):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("rows were read"))
+    shutil.copytree(steady_model, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(steady_model)
+    before = len(tokenizer)
+    tokenizer.add_tokens(["<one more>"])
+    tokenizer.save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"the tokenizer has {before + 1:,} tokens, the model's embedding {before:,}"):
+        way(dataclasses.replace(track, model=str(tmp_path / "model")))
+
+
+@pytest.fixture(scope="module")
+def build_only(documents: Path, steady_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trainer]:
+    """Builds a Trainer as a notebook does."""
+    tokenizer, model = AutoTokenizer.from_pretrained(steady_model), AutoModelForCausalLM.from_pretrained(steady_model)
+    chosen = choose_track(data=documents, model=steady_model, block_size=16)
+    chosen = dataclasses.replace(chosen, output_dir=str(tmp_path_factory.mktemp("built") / "out"))
+    rows = Dataset.from_dict({"input_ids": [list(range(16))] * 4})
+    return partial(build_trainer, chosen, model, {"train": rows, "test": rows}, tokenizer, use_cpu=True)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_value_of_another_kind_is_refused_by_both_ways(
+    name: str, track: Track, build_only: Callable[..., Trainer]
+) -> None:
+    for way in (partial(train, track), build_only):
+        with pytest.raises(ValueError, match=f"{name} must be |leave out --{name}|no field '{name}'"):
+            way(**{name: object()})
+    assert not Path(track.output_dir).exists()
+
+
+@pytest.mark.parametrize("name", SILLY)
+def test_a_silly_value_is_refused_by_both_ways_before_training(
+    name: str, track: Track, build_only: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "training_step", lambda *_, **__: pytest.fail("it trains"))
+    for value in SILLY[name]:
+        for way in (partial(train, track), build_only):
+            with pytest.raises(ValueError, match=r"^(?!.*(supported between|unsupported)).*\w+ .*\w+"):
+                way(**{name: value})
+
+
+def test_every_default_is_a_value_that_it_may_have() -> None:
+    defaults = {f.name: f.default for f in dataclasses.fields(TrainingArguments) if f.init}
+    given = {name: value for name, value in defaults.items() if value is not dataclasses.MISSING}
+    check_fields({**given, "output_dir": "here"}, ["loss"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"metric_for_best_model": "accuracy"}, "can't be 'accuracy': what is measured here is loss"),
+        ({"load_best_model_at_end": True, "eval_strategy": "no", "save_strategy": "no"}, "leaves none"),
+        ({"save_strategy": "best", "metric_for_best_model": "loss", "eval_strategy": "no"}, "leaves none"),
+        ({"optim": "sgd", "optim_args": "momentum"}, "must be text such as 'momentum=0.9"),
+        ({"activation_checkpointing": True, "activation_checkpointing_kwargs": {"wishful": 1}}, "wishful"),
+        ({"fsdp": "full_shard", "fsdp_config": "nowhere.json"}, "or a JSON file, not 'nowhere.json'"),
+        ({"optim_args": "eps=1e-2"}, "would change nothing"),
+        ({"debug": "tpu_metrics_debug"}, "needs a TPU"),
+    ],
+)
+def test_what_fits_alone_and_not_beside_the_others_is_refused_by_both_ways(
+    arguments: dict[str, Any], said: str, track: Track, build_only: Callable[..., Trainer]
+) -> None:
+    if not arguments.keys() <= TrainingArguments.__dataclass_fields__.keys():
+        pytest.skip(f"transformers {transformers.__version__} lacks one of {[*arguments]}")
+    for way in (partial(train, track), build_only):
+        with pytest.raises(ValueError, match=said):
+            way(**arguments)
+
+
+def test_what_the_trainer_would_pass_over_is_refused_where_it_is_built(build_only: Callable[..., Trainer]) -> None:
+    with pytest.raises(ValueError, match=r"train\(resume_from_checkpoint=\.\.\.\)"):
+        build_only(resume_from_checkpoint="checkpoint-3")
+    with pytest.raises(ValueError, match="checkpoints are not uploaded: leave out hub_strategy='checkpoint'"):
+        build_only(push_to_hub=True, hub_strategy="checkpoint")
+
+
+def test_steps_alone_say_that_steps_count(build: Build, build_only: Callable[..., Trainer]) -> None:
+    for args in (build(eval_steps=3, save_steps=2), build_only(eval_steps=3, save_steps=2).args):
+        assert (args.eval_strategy, args.eval_steps, args.save_strategy, args.save_steps) == ("steps", 3, "steps", 2)
+    assert build(save_steps=2, save_strategy="epoch").save_strategy == "epoch"
+
+
+@pytest.mark.parametrize("metric", ["perplexity", "eval_perplexity", "loss"])
+def test_the_best_model_is_that_of_the_lowest(metric: str, build: Build) -> None:
+    assert build(load_best_model_at_end=True, metric_for_best_model=metric).greater_is_better is False
+
+
+def test_another_measure_of_the_best_is_another_run(track: Track) -> None:
+    how = {"max_steps": 2, "load_best_model_at_end": True, "metric_for_best_model": "loss"}
+    train(track, **how)
+    with pytest.raises(ValueError, match="holds another run: greater_is_better was False and is True"):
+        train(track, **how, greater_is_better=True)
+
+
+def test_a_tilde_is_the_home(build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert Path(build(output_dir="~/run").output_dir) == tmp_path / "run"
+    assert (tmp_path / "run").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no_cuda", "'no_cuda': here it is use_cpu"),
+        ("learning_rte", "did you mean 'learning_rate'?"),
+        ("block_size", "it is the track's, choose_track(block_size=...)"),
+        ("zzz", "TrainingArguments have no field 'zzz'"),
+    ],
+)
+def test_an_unknown_field_is_named_with_the_one_that_was_meant(
+    name: str, said: str, track: Track, build_only: Callable[..., Trainer]
+) -> None:
+    for way in (partial(train, track), build_only):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            way(**{name: 1})
 
 
 def test_a_field_that_is_none_is_refused(track: Track) -> None:

@@ -31,6 +31,7 @@ from clmkit.texts import join_answers, split_rows
 from clmkit.tokenization import tokenize
 from clmkit.tracks import choose_track
 from clmkit.training.pytorch import build_trainer
+from tests.tokens import files_that_tell, remember
 from tests.training.launch import record, same_weights
 
 Words = Callable[..., list[str]]
@@ -74,6 +75,12 @@ def test_what_is_not_given_is_left_to_the_course(tmp_path: Path) -> None:
         ("a.yaml", "rows: [1\n", "malformed: while parsing"),
         ("a.json", "{", "malformed: Expecting property name"),
         ("a.txt", "", "is neither an option nor a .yaml or .json file"),
+        ("a.yaml", "", "must hold options and their values"),
+        ("a.json", "[1]", "must hold options and their values"),
+        ("a.yaml", "rows: 1\n\tseed: 2\n", "malformed: while scanning"),
+        ("a.yaml", "rows: 1\nseed: 2\nrows: 3\n", "rows is there twice, with 1 and 3"),
+        ("a.yaml", "block_size: 8\nblock-size: 16\n", "block-size is there twice, with 8 and 16"),
+        ("a.json", '{"rows": 1, "rows": 2}', "rows is there twice, with 1 and 2"),
     ],
 )
 def test_a_file_that_holds_no_options_is_an_error(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -82,11 +89,84 @@ def test_a_file_that_holds_no_options_is_an_error(tmp_path: Path, name: str, tex
         parse_training([str(tmp_path / name)])
 
 
+def test_a_file_in_another_encoding_is_named_and_a_mark_is_none_of_its_text(tmp_path: Path) -> None:
+    for name, text in (("a.yaml", "rows: 7\n"), ("a.json", '{"rows": 7}')):
+        (tmp_path / name).write_text(text, encoding="utf-8-sig")
+        assert parse_training([str(tmp_path / name)]).track == {"rows": 7}
+        (tmp_path / name).write_text(text, encoding="utf-16")
+        with pytest.raises(ValueError, match=rf"{name} is not UTF-8 \(byte 0\): save it as UTF-8"):
+            parse_training([str(tmp_path / name)])
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("learning_rate: 5e-5", {"learning_rate": 5e-5}),
+        ("learning_rate: '5e-5'", {"learning_rate": 5e-5}),
+        ("learning_rate: -1e-5", {"learning_rate": -1e-5}),
+        ("optim_args: -a=1", {"optim_args": "-a=1"}),
+        ("bf16: on", {"bf16": True}),
+        ("bf16: off", {"bf16": False}),
+        ("bf16: Yes", {"bf16": True}),
+        ("eval-strategy: off", {"eval_strategy": "no"}),
+        ("report_to: no", {"report_to": "none"}),
+        ("report_to: [tensorboard, wandb]", {"report_to": ["tensorboard", "wandb"]}),
+        ("optim_target_modules: all-linear", {"optim_target_modules": "all-linear"}),
+        ("liger_kernel_config: {rope: true}", {"liger_kernel_config": {"rope": True}}),
+        ("data_config: no", {"data_config": "no"}),
+        ("data_revision: 0123456", {"data_revision": "0123456"}),
+        ("run_name: 1e5", {"run_name": "1e5"}),
+        ("seed: ~", {}),
+        ("seed:", {}),
+        ("seed: null", {}),
+        ("lr_scheduler_kwargs: {min_lr: 1e-6}", {"lr_scheduler_kwargs": '{"min_lr": 1e-06}'}),
+    ],
+)
+def test_a_value_of_a_file_is_what_is_written_there(tmp_path: Path, line: str, found: dict[str, Any]) -> None:
+    (tmp_path / "run.yaml").write_text(line + "\n")
+    words = parse_training([str(tmp_path / "run.yaml")])
+    assert {**words.track, **words.arguments} == found
+
+
+def test_json_has_the_same_values(tmp_path: Path) -> None:
+    values = {"bf16": False, "learning_rate": 5e-5, "seed": None, "lr_scheduler_kwargs": {"min_lr": 1e-6}}
+    (tmp_path / "run.json").write_text(json.dumps({**values, "eval_strategy": False, "data": ["a.txt", "b.txt"]}))
+    words = parse_training([str(tmp_path / "run.json")])
+    assert words.track == {"data": ["a.txt", "b.txt"]}
+    assert words.arguments == {
+        "bf16": False,
+        "learning_rate": 5e-5,
+        "lr_scheduler_kwargs": '{"min_lr": 1e-06}',
+        "eval_strategy": "no",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--lr", "1e-3"], "unrecognized arguments: --lr 1e-3: here it is learning_rate"),
+        (["--epochs=3"], "here it is num_train_epochs"),
+        (["--blok-size", "8"], "did you mean 'block_size'?"),
+        (["--no_cuda"], "here it is use_cpu"),
+        (["--rows", "3", "run.yaml"], "run.yaml: a file of options is the first word of all"),
+        (["--learning_rate"], "argument --learning_rate/--learning-rate: expected one argument"),
+        (["--learning_rate", "much"], "invalid float value: 'much'"),
+        (["--rows", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_words_that_are_no_options_are_named_with_what_was_meant(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_training(words)
+    assert said in capsys.readouterr().err
+
+
 def test_an_unknown_option_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run.yaml").write_text("learning_rte: 2e-3\n")
     with pytest.raises(SystemExit):
         parse_training([str(tmp_path / "run.yaml")])
-    assert "unrecognized arguments: --learning_rte 2e-3" in capsys.readouterr().err
+    assert "unrecognized arguments: --learning_rte=2e-3: did you mean 'learning_rate'?" in capsys.readouterr().err
 
 
 def test_the_help_lists_every_option_and_first_the_ten_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +195,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token="hf_secret")) == 0
+    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token=remember("hf_secret"))) == 0
     printed = capsys.readouterr().out
     for line in ("the first 60 rows", "Rows:   0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
@@ -137,7 +217,7 @@ def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
     assert kept["before"]["perplexity"] > kept["after"]["perplexity"]
     assert [step for step, _ in kept["losses"]["train"]] == [1, 2, 3, 4, 5, 6]
     assert kept["arguments"]["learning_rate"] == 1e-2
-    assert "hf_secret" not in (out / "run.json").read_text()
+    assert files_that_tell(tmp_path, ["hf_secret"]) == []
     card = ModelCard.load(out / "README.md").text
     assert f"{kept['after']['perplexity']:.2f} (mean loss" in card
     assert "| base model | the model in the folder steady |" in card
@@ -196,6 +276,8 @@ def test_data_that_has_changed_is_not_evaluated_on(
         (["train", "--streaming", "--window", "0"], "train: window must be a whole number of 1 or more, not 0"),
         (["train", "--resume_from_checkpoint", "a"], "train: a run goes on from its last whole checkpoint by itself"),
         (["train", "--dataloader_persistent_workers"], "train: workers that persist would keep the order of the first"),
+        (["train", "--liger_kernel_config", "{rope"], "must be JSON such as {\"rope\": true}, not '{rope'"),
+        (["train", "--per_device_train_batch_size", "0"], "must be a whole number of 1 or more, not 0"),
         (["train", "nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
         (["train", "--track", "quick", "--streaming"], "train: nobody knows how long a stream is"),
     ],

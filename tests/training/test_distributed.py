@@ -72,7 +72,7 @@ def test_no_block_is_seen_twice_or_missed_in_an_epoch(words_of: Words, tmp_path:
     assert steps[0] != steps[1]
 
 
-def test_a_stream_is_split_by_process_and_not_once_more(
+def test_a_stream_is_shared_by_the_processes_and_not_once_more(
     words_of: Words, shards: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     words = words_of(data=shards / "*.jsonl", streaming=True, window=30, test_size=0.1, max_steps=12, save_steps=6)

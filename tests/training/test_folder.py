@@ -13,7 +13,7 @@ import pytest
 from clmkit.saving import check_output_dir
 from clmkit.scale.command import run_command
 from clmkit.scale.folder import own_folder
-from clmkit.scale.record import RECORD
+from clmkit.training.output_folder import RECORD
 from tests.training.launch import record
 
 Words = Callable[..., list[str]]
@@ -66,7 +66,9 @@ def test_a_second_run_in_a_folder_is_refused_at_once(
     assert run_command("train", words_of(max_steps=2)) == 0
 
 
-def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+def test_the_lock_is_seen_with_other_folders_for_temporary_files_and_dies_with_its_process(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     program = (
         "import os, signal, sys\n"
         "from clmkit.scale.folder import own_folder\n"
@@ -74,7 +76,13 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
         "    print('mine', flush=True)\n"
         "    signal.pause()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+    elsewhere = os.environ | {
+        "TMPDIR": str(tmp_path_factory.mktemp("tmp")),
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=elsewhere
+    ) as other:
         assert other.stdout
         assert other.stdout.readline() == "mine\n"
         with pytest.raises(OSError, match="in use by another run"), own_folder(tmp_path, "gpt2", first=True):
@@ -82,6 +90,28 @@ def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
         other.send_signal(signal.SIGKILL)
     with own_folder(tmp_path, "gpt2", first=True):
         pass
+
+
+@pytest.mark.parametrize(
+    ("content", "others"),
+    [
+        ("", ["notes.txt"]),
+        ("{", ["notes.txt", "run.json"]),
+        ("{}", ["run.json"]),
+        ('["mine"]', ["run.json"]),
+        ('{"name": "morning", "miles": 5}', ["run.json"]),
+    ],
+)
+def test_a_record_that_is_not_of_a_run_makes_no_folder_ones_own(
+    words_of: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, others: list[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    for name in {*others, RECORD}:
+        (tmp_path / "out" / name).write_text(content if name == RECORD else "Two years of notes.")
+    before = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert run_command("train", words_of()) == 1
+    assert f"holds other files ({', '.join(others)})" in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"status": "finis'])

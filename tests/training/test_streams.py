@@ -1,7 +1,9 @@
-"""Streams: endless, shuffled, dealt out among processes, and able to go on from any block."""
+"""Streams: endless, shuffled, shared by processes, and able to go on from any block."""
 
+import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ from datasets import Dataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
+from clmkit.scale import csv_texts, text_files
 from clmkit.scale.data import prepare_stream
 from clmkit.scale.run import train
 from clmkit.scale.streams import BlockStream, Stream, hold_out, is_held_out
+from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
 from clmkit.tracks import choose_track
@@ -23,6 +27,10 @@ from tests.training.launch import run
 
 
 def texts_of(shards: Path) -> Any:
+    return stream_texts(sorted(map(str, shards.glob("*.jsonl"))))
+
+
+def texts_as_of_the_hub(shards: Path) -> Any:
     return join_answers(load_dataset("json", data_files=str(shards / "*.jsonl"), split="train", streaming=True))
 
 
@@ -55,29 +63,93 @@ def test_an_epoch_has_every_token_of_the_rows_to_train_on(
     assert all(len(block) == 16 for block in blocks)
 
 
-@pytest.mark.parametrize("processes", [2, 3, 4])  # four files: dealt out as files, and as rows
-def test_processes_share_the_rows_of_an_epoch(shards: Path, tokenizer: PreTrainedTokenizerBase, processes: int) -> None:
-    whole = Counter(token for block in first_epoch(make_stream(shards, tokenizer, block_size=1)) for token in block)
-    shares = [
-        first_epoch(make_stream(shards, tokenizer, block_size=1, rank=rank, processes=processes))
-        for rank in range(processes)
-    ]
-    assert sum((Counter(token for block in share for token in block) for share in shares), Counter()) == whole
-    assert all(len(share) > whole.total() / processes / 2 for share in shares)
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_processes_take_the_blocks_in_turn_from_one_place_in_the_stream(
+    shards: Path, tokenizer: PreTrainedTokenizerBase, processes: int
+) -> None:
+    blocks = [row["input_ids"] for row in islice(make_stream(shards, tokenizer), 12 * 60)]
+    shared = [make_stream(shards, tokenizer, rank=rank, processes=processes) for rank in range(processes)]
+    shares = [[row["input_ids"] for row in islice(stream, 12 * 30 // processes)] for stream in shared]
+    assert [share[place] for place in range(len(shares[0])) for share in shares] == blocks[: 12 * 30]
+    places = [stream.state_dict() for stream in shared]
+    assert all(place == places[0] for place in places)
+    alone = make_stream(shards, tokenizer)
+    alone.load_state_dict(json.loads(json.dumps(places[0])))
+    assert [row["input_ids"] for row in islice(alone, 12 * 30)] == blocks[12 * 30 :]
 
 
-def test_it_goes_on_from_any_block_into_the_next_epochs(shards: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    stream = make_stream(shards, tokenizer)
+def check_goes_on(make: Callable[[], BlockStream], step: int) -> None:
+    """Begin again after every so many blocks, and get the blocks of the stream that was not stopped."""
+    stream = make()
     taken, states = [], []
-    for row in islice(stream, 2 * len(first_epoch(make_stream(shards, tokenizer))) + 10):
+    for row in islice(stream, 2 * len(first_epoch(make())) + 10):
         taken.append(row["input_ids"])
         states.append(json.dumps(stream.state_dict()))
     assert json.loads(states[-1])["epoch"] == 2
-    for place in range(0, len(taken) - 1, 37):
-        other = make_stream(shards, tokenizer)
+    for place in range(0, len(taken) - 1, step):
+        other = make()
         other.load_state_dict(json.loads(states[place]))
         rest = [row["input_ids"] for row in islice(other, len(taken) - place - 1)]
         assert rest == taken[place + 1 :], f"after block {place}"
+
+
+def test_it_goes_on_from_any_block_into_the_next_epochs(shards: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    check_goes_on(lambda: make_stream(shards, tokenizer), 37)
+
+
+def in_another_kind(lines: Path, kind: str, folder: Path) -> None:
+    """Write a file of JSON Lines as one of another kind."""
+    rows = pa.table({"text": [json.loads(line)["text"] for line in lines.read_text().splitlines()]})
+    path = folder / f"{lines.stem}.{kind}"
+    if kind == "csv":
+        rows.to_pandas().to_csv(path, index=False)
+    elif kind == "parquet":
+        parquet.write_table(rows, path)
+    elif kind == "json":
+        path.write_text(json.dumps(rows.to_pylist()))
+    elif kind == "jsonl.gz":
+        path.write_bytes(gzip.compress(lines.read_bytes()))
+    else:
+        path.write_text(lines.read_text(), encoding="utf-16")
+
+
+@pytest.mark.parametrize("kind", ["hub", "lines", "csv", "parquet", "json", "jsonl.gz", "jsonl"])
+def test_it_goes_on_within_a_file_of_any_kind(
+    shards: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(text_files, "CHUNK", 2000)
+    monkeypatch.setattr(text_files, "ROWS", 7)
+    monkeypatch.setattr(csv_texts, "ROWS", 7)
+    lines = sorted(shards.glob("*.jsonl"))[:2]
+    if kind not in ("hub", "lines"):
+        for path in lines:
+            in_another_kind(path, kind, tmp_path)
+    files = lines if kind == "lines" else sorted(tmp_path.iterdir())
+    texts = texts_as_of_the_hub(shards) if kind == "hub" else stream_texts(list(map(str, files)))
+
+    def make() -> BlockStream:
+        return BlockStream(tokenize(hold_out(texts, 0.1, 5)[0], tokenizer), 16, window=9, seed=42)
+
+    check_goes_on(make, 97)
+
+
+def test_lines_that_were_read_before_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "CHUNK", 200)
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"text {number}"}) + "\n" for number in range(100)))
+    texts = stream_texts([str(path)])
+    first = [row["text"] for row in islice(texts, 60)]
+    place = texts.state_dict()
+    read, starts = text_files._texts_at, []
+
+    def counting(source: Any, start: int, end: int) -> list[str]:
+        starts.append(start)
+        return read(source, start, end)
+
+    monkeypatch.setattr(text_files, "_texts_at", counting)
+    texts.load_state_dict(place)
+    assert first + [row["text"] for row in texts] == [f"text {number}" for number in range(100)]
+    assert min(starts) > path.stat().st_size / 2
 
 
 def test_going_on_reads_one_window_again_and_no_more(
@@ -161,15 +233,3 @@ def test_a_stream_is_read_in_the_encoding_that_is_named(
     read = "".join(tokenizer.decode(block) for block in first_epoch(prepared.stream))
     assert "étés à Noël" in read
     assert "hivers à Pâques" in read
-
-
-def test_a_stream_of_json_whose_lines_do_not_end_as_in_ascii_is_refused(
-    tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes('{"text": "here"}\n'.encode("utf-16"))
-    track = choose_track("quick", data=path, encoding="utf-16")
-    with pytest.raises(
-        ValueError, match=r"rows\.jsonl: a stream of JSON can't be read in utf-16: save the files as UTF-8"
-    ):
-        prepare_stream(track, Stream(), tokenizer, None, tmp_path / "run", seed=0)

@@ -16,6 +16,7 @@ from clmkit.tracks import BUNDLED
 from clmkit.training.lora import add_adapter
 from clmkit.widgets import chat, plots
 from clmkit.widgets.chat import open_chat, plot_token_losses, without_adapter
+from clmkit.widgets.playground import TextStream
 
 QUESTION = "Why is the sky blue?"
 
@@ -49,12 +50,17 @@ def opened(monkeypatch: pytest.MonkeyPatch, adapted: PeftModel, chatty: PreTrain
     return collect(shown[0])
 
 
-def ask(widgets: list[Any], question: str) -> tuple[list[str], str]:
-    """Type a question and press the button; the texts of the two panels, and the status, when it is done."""
+def press(widgets: list[Any], question: str) -> None:
+    """Type a question and press the button."""
     (area,) = [one for one in widgets if getattr(one, "description", "") == "Question"]
     (button,) = [one for one in widgets if getattr(one, "description", "") == "Ask"]
     area.value = question
     button.click()
+
+
+def ask(widgets: list[Any], question: str) -> tuple[list[str], str]:
+    """Ask a question; the texts of the two panels, and the status, when it is done."""
+    press(widgets, question)
     for thread in threading.enumerate():
         if thread.name == "clmkit-chat":
             thread.join(60)
@@ -74,6 +80,27 @@ def test_both_answer_and_the_adapter_is_what_makes_the_difference(
     assert texts == [before, after]
     assert before != after
     assert status == "Done"
+
+
+@pytest.mark.parametrize("clicks", [20, pytest.param(100, marks=pytest.mark.long)])
+def test_clicked_many_times_while_it_answers_it_ends_with_the_last_answer(
+    opened: list[Any],
+    adapted: PeftModel,
+    chatty: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+    clicks: int,
+) -> None:
+    errors, answered = [], []
+    answer = chat.answer_questions
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    monkeypatch.setattr(chat, "answer_questions", lambda *given, **how: answered.append(1) or answer(*given, **how))
+    for click in range(clicks - 1):
+        press(opened, f"Why {click}?")
+    texts, status = ask(opened, "Why do magnets pull?")
+    (after,) = answer(adapted, chatty, ["Why do magnets pull?"], max_new_tokens=8)
+    assert errors == []
+    assert (texts[1], status) == (after, "Done")
+    assert len(answered) < clicks, "a question that nobody waits for any more was answered"
 
 
 def test_an_empty_question_is_answered_by_what_to_do(opened: list[Any]) -> None:
@@ -102,3 +129,21 @@ def test_the_picture_of_losses_says_what_it_shows(monkeypatch: pytest.MonkeyPatc
     plot_token_losses([TokenLoss("Why $x?\n", None), TokenLoss("So", 2.0), TokenLoss("!", 9.0)], "Before")
     assert "3 tokens, 2 of them counted" in pictures[0].alt
     assert "the mean is 5.50 nats, the largest 9.00 at '!'" in pictures[0].alt
+
+
+def test_an_answer_grows_into_the_answer(adapted: PeftModel, chatty: PreTrainedTokenizerBase) -> None:
+    for seed in range(4):
+        seen: list[str] = []
+        how = {"max_new_tokens": 20, "do_sample": True, "top_k": 0, "temperature": 1.5, "seed": seed}
+        streamer = TextStream(chatty, seen.append, skip_prompt=True)
+        (answer,) = answer_questions(adapted, chatty, [QUESTION], streamer=streamer, **how)
+        assert seen[-1] == answer
+        assert all(answer.startswith(part) for part in seen)
+
+
+@pytest.mark.parametrize("more", [{"num_return_sequences": 2, "do_sample": True}, {"return_dict_in_generate": True}])
+def test_more_than_an_answer_to_a_question_is_refused(
+    model: GPT2LMHeadModel, chatty: PreTrainedTokenizerBase, more: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=f"one answer to a question, and {next(iter(more))} asks for more"):
+        answer_questions(model, chatty, [QUESTION], **more)

@@ -1,11 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value, concatenate_datasets
-from transformers import PreTrainedTokenizerBase
+from datasets import Dataset, DatasetDict, Features, IterableDataset, LargeList, List, Value, concatenate_datasets
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from clmkit import chunking
 from clmkit.chunking import check_block_size, chunk, collate_blocks, prepare_blocks
 from clmkit.eli5 import load_eli5
 from clmkit.files import load_local
@@ -187,3 +189,31 @@ def test_the_blocks_know_where_their_rows_came_from(quick: Track, tokenizer: Pre
     assert {rows.info.description for rows in prepare_blocks(quick, tokenizer).values()} == {source}
     tokens = tokenize(join_answers(split_rows(load_eli5(quick))), tokenizer, num_proc=2)
     assert {rows.info.description for rows in chunk(tokens, 64).values()} == {source}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [List(Value("int64")), LargeList(Value("int64")), List(Value("int32"), length=3)],
+    ids=["long", "large list", "equal lists"],
+)
+def test_ids_of_any_size_in_any_kind_of_list_are_cut_stored_or_streamed(kind: Any) -> None:
+    rows = Dataset.from_dict({"input_ids": [[1, 2, 3], [4, 5, 6]]}, features=Features({"input_ids": kind}))
+    blocks = [{"input_ids": ids} for ids in ([1, 2], [3, 4], [5, 6])]
+    assert chunk(rows, 2).to_list() == list(chunk(rows.to_iterable_dataset(), 2)) == blocks
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"append_eos": True}, "has no eos_token to append"),
+        ({"block_size": 600}, "block_size 600 is longer than the model's context of 512"),
+    ],
+)
+def test_what_no_rows_would_mend_is_refused_before_they_are_read(
+    quick: Track, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr(chunking, "load_eli5", lambda track: pytest.fail("rows were read"))
+    own = AutoTokenizer.from_pretrained(quick.model)
+    own.eos_token = None if "append_eos" in change else own.eos_token
+    with pytest.raises(ValueError, match=message):
+        prepare_blocks(replace(quick, **change), own, context=512)

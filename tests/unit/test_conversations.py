@@ -126,3 +126,24 @@ def test_the_models_own_beams_and_copies_do_not_change_the_number_of_answers(
 ) -> None:
     model.generation_config.num_beams, model.generation_config.num_return_sequences = 2, 2
     assert len(answer_questions(model, chatty, ["Why?"], max_new_tokens=4)) == 1
+
+
+def test_messages_are_conversations_already_but_for_those_that_call_tools() -> None:
+    parts = [{"type": "text", "text": "Why"}, {"type": "text", "text": "so?"}]
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    question, answer = {"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}
+    reply = {"role": "assistant", "content": [{"type": "text", "text": "So."}]}
+    rows = [
+        [question, answer, {"role": "user", "content": "Thanks."}],
+        [{"role": "user", "content": parts}, reply],
+        [question, call, {"role": "tool", "content": "7"}, answer],
+        [question],
+        [question, {"role": "assistant", "content": None}],
+        [{"role": "user", "content": [{"type": "image", "text": None}]}, reply],
+    ]
+    made = as_conversations(Dataset.from_list([{"messages": rows[0]}]))
+    assert made["messages"][0] == [question, answer]
+    made = as_conversations(Dataset.from_list([{"messages": row} for row in (rows[1], rows[5])]))
+    assert [messages[0]["content"] for messages in made["messages"]] == ["Why so?"]
+    with pytest.raises(ValueError, match="none of 3 rows has messages that are all texts and end with an answer"):
+        as_conversations(Dataset.from_list([{"messages": row} for row in rows[2:5]]))

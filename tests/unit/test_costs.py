@@ -9,6 +9,7 @@ import pytest
 import torch
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors.torch import load_file, save_file
+from transformers import T5Config
 
 from clmkit import costs
 from clmkit.costs import ModelFacts, describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
@@ -45,13 +46,17 @@ def test_the_bundled_model_is_what_its_weights_are() -> None:
 
 def test_the_hub_is_asked_for_what_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     card = SimpleNamespace(license="llama3.2")
-    hub_that(monkeypatch, SimpleNamespace(safetensors=SimpleNamespace(total=1_235_814_400), card_data=card))
+    hub_that(
+        monkeypatch, SimpleNamespace(safetensors=SimpleNamespace(total=1_235_814_400), card_data=card, config=None)
+    )
     assert model_facts("someone/large") == (1_235_814_400, "llama3.2")
     assert "1,236 million parameters, licence llama3.2" in describe_model("someone/large")
     assert "19.8 GB of memory" in describe_model("someone/large")
 
 
-@pytest.mark.parametrize("answer", [SimpleNamespace(safetensors=None, card_data=None), OSError("down"), TimeoutError()])
+@pytest.mark.parametrize(
+    "answer", [SimpleNamespace(safetensors=None, card_data=None, config=None), OSError("down"), TimeoutError()]
+)
 def test_where_nothing_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:
     hub_that(monkeypatch, answer)
     assert model_facts("someone/unknown") == ModelFacts(None, None)
@@ -116,3 +121,31 @@ def test_a_folder_with_odd_files_is_described_as_far_as_it_can_be(tmp_path: Path
     model_facts.cache_clear()
     assert model_facts(str(tmp_path)) == (None, None)
     assert model_facts("./no such folder") == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "of the type 't5' continues no text"),
+        ({"model_type": "bert", "architectures": ["BertForMaskedLM"]}, "of the type 'bert' is an encoder"),
+        ({"model_type": "of_tomorrow"}, r"of the type 'of_tomorrow', which Transformers \d.* does not know"),
+    ],
+)
+def test_what_is_no_causal_language_model_on_the_hub_is_refused_where_it_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], message: str
+) -> None:
+    hub_that(monkeypatch, SimpleNamespace(safetensors=None, card_data=None, config=config))
+    with pytest.raises(ValueError, match=message):
+        choose_track("quick", model="someone/other")
+
+
+def test_a_decoder_of_a_family_of_encoders_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"model_type": "roberta", "architectures": ["RobertaForCausalLM"]}
+    hub_that(monkeypatch, SimpleNamespace(safetensors=None, card_data=None, config=config))
+    assert model_facts("someone/decoder") == ModelFacts(None, None)
+
+
+def test_a_folder_that_holds_no_causal_language_model_is_refused_where_it_is_chosen(tmp_path: Path) -> None:
+    T5Config().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="of the type 't5' continues no text of its own"):
+        choose_track("quick", model=tmp_path)

@@ -66,6 +66,7 @@ def test_missing_bundled_files_fail_by_name(monkeypatch: pytest.MonkeyPatch, tmp
         ("no-such-package==1.0", "FAIL", "not installed: no-such-package==1.0; install requirements/main.txt again"),
         ("pytest==1.0", "note", f"not the versions in brackets: pytest {pytest.__version__} (==1.0)"),
         ("no-such-package==1.0 ; sys_platform == 'nowhere'", "ok", "0 as in"),
+        ("no-such-package==1.0 \\\n    --hash=sha256:00", "FAIL", "not installed: no-such-package==1.0; install"),
     ],
 )
 def test_packages_are_held_against_the_lock(
@@ -86,6 +87,16 @@ def test_what_tokenizes_is_said(problem: str | None, level: str, monkeypatch: py
     finding = doctor._tokenizing()
     assert finding.level == level
     assert (problem or "by gigatoken 0.10.0") in finding.detail
+
+
+def test_torch_is_held_against_its_own_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "main.txt").write_text("pytest>=1 \\\n    --hash=sha256:00\n", encoding="utf-8")
+    (tmp_path / "requirements" / "torch.txt").write_text("# Why.\ntorch==1.0\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    finding = next(finding for finding in doctor.examine() if finding.what == "Packages")
+    assert finding.level == "note"
+    assert re.search(r"torch 2\S+ \(==1.0\); install requirements/main.txt again", finding.detail)
 
 
 def test_a_python_that_is_too_old_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from transformers import AutoTokenizer, GPT2LMHeadModel
@@ -36,6 +37,7 @@ from tests.fake_hub import TOKEN, httpx
 SHA = "5" * 40
 HELLO = b"hello\n"  # git calls it ce01..., as git hash-object says
 LARGE = b"weights" * 999
+CONFIG = b'{"model_type": "gpt2"}'
 
 
 def refusal(status: int) -> HfHubHTTPError:
@@ -420,7 +422,8 @@ def test_a_gzip_file_that_is_not_there_is_an_error_at_once(cache: Cache, elsewhe
 
 
 @pytest.fixture
-def full(quick: Track) -> Track:
+def full(quick: Track, cache: Cache) -> Track:
+    cache.files["config.json"] = CONFIG
     return replace(quick, name="full", model=HUB_MODEL)
 
 
@@ -450,7 +453,7 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
     with pytest.raises(ConnectionError, match=r"choose_track\('quick'\)") as caught:
         download_model(full.model)
     what = {
-        "tokenizer.json": "tokenizer.json or merges.txt or tokenizer.model or spiece.model",
+        "tokenizer.json": "tokenizer.json or merges.txt or vocab.txt or tokenizer.model or spiece.model",
         "model.safetensors": "model.safetensors or model.safetensors.index.json",
     }
     assert f"no {what.get(missing, missing)} among its files" in str(caught.value)
@@ -513,3 +516,74 @@ def test_the_tokenizer_files_of_other_tokenizers_will_do(cache: Cache, full: Tra
     del cache.files["tokenizer.json"]
     cache.files |= {"tokenizer_config.json": b"{}", "vocab.json": b"{}", "merges.txt": b""}
     assert Path(download_model(full.model), "merges.txt").is_file()
+
+
+def test_a_tokenizer_of_berts_kind_will_do(cache: Cache, full: Track) -> None:
+    del cache.files["tokenizer.json"]
+    cache.files |= {"vocab.txt": b"[UNK]"}
+    assert Path(download_model(full.model), "vocab.txt").is_file()
+
+
+def test_an_encoder_with_a_decoder_that_was_downloaded_is_refused(cache: Cache, full: Track) -> None:
+    cache.files["config.json"] = b'{"model_type": "t5"}'
+    for weights in (True, False):
+        with pytest.raises(ValueError, match="of the type 't5' continues no text of its own"):
+            download_model(full.model, weights=weights)
+
+
+@pytest.fixture
+def own(tmp_path: Path, quick: Track) -> Path:
+    return Path(shutil.copytree(quick.model, tmp_path / "own"))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('{"model_type": "gpt2", "n_la', r"config.json of '.*own' is no JSON \(.*\): download or copy it once more"),
+        ("[]", "is no model of Transformers: its config.json names no model_type"),
+        ('{"n_layer": 2}', "is no model of Transformers: its config.json names no model_type"),
+        (
+            '{"model_type": "of_tomorrow"}',
+            r"type 'of_tomorrow', which Transformers \d.* does not know: a newer version",
+        ),
+        ('{"model_type": "t5"}', "of the type 't5' continues no text of its own"),
+        ('{"model_type": "bart"}', "of the type 'bart' continues no text of its own"),
+        ('{"model_type": "bert"}', "of the type 'bert' is an encoder"),
+    ],
+)
+def test_a_folder_whose_configuration_is_of_no_causal_language_model_is_refused(
+    own: Path, config: str, message: str
+) -> None:
+    (own / "config.json").write_text(config)
+    for weights in (True, False):
+        with pytest.raises(ValueError, match=message) as caught:
+            download_model(str(own), weights=weights)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.999])
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json"])
+def test_a_file_of_a_folder_that_was_not_written_whole_is_named(own: Path, name: str, share: float) -> None:
+    if name == "pytorch_model.bin":
+        torch.save({"a": torch.zeros(99)}, own / name)
+        (own / "model.safetensors").unlink()
+        assert download_model(str(own)) == str(own)
+    if name == "tokenizer.json":
+        AutoTokenizer.from_pretrained(own).save_pretrained(own)
+    content = (own / name).read_bytes()
+    (own / name).write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=rf"^{name} of '.*own' is .*: download or copy it once more$"):
+        download_model(str(own))
+
+
+def test_a_generation_config_that_can_not_be_loaded_is_refused(own: Path) -> None:
+    (own / "generation_config.json").write_text('{"num_return_sequences": 3}')
+    with pytest.raises(ValueError, match=r"generation_config.json of '.*own' contradicts itself: Greedy methods"):
+        download_model(str(own))
+
+
+def test_a_folder_without_a_tokenizer_is_an_error_where_only_that_is_wanted(own: Path) -> None:
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (own / name).unlink(missing_ok=True)
+    with pytest.raises(FileNotFoundError, match=r"there is no tokenizer\.json or vocab\.json or vocab\.txt"):
+        download_model(str(own), weights=False)

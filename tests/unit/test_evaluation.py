@@ -120,6 +120,12 @@ def test_score_counts_only_the_batches_that_are_bad(model: GPT2LMHeadModel, bloc
         score(model, rows, batch_size=1)
 
 
+@pytest.mark.parametrize("size", [0, -1, 1.5])
+def test_score_wants_a_batch_of_one_block_or_more(model: GPT2LMHeadModel, blocks: DatasetDict, size: float) -> None:
+    with pytest.raises(ValueError, match=f"batch_size must be a whole number of 1 or more, not {size}"):
+        score(model, blocks["test"], size)  # type: ignore[arg-type]
+
+
 def test_score_of_no_blocks_is_an_error(model: GPT2LMHeadModel, blocks: DatasetDict) -> None:
     with pytest.raises(ValueError, match="no blocks"):
         score(model, blocks["test"].select([]))

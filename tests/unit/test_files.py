@@ -17,9 +17,10 @@ import pytest
 from datasets import Dataset
 from pyarrow import parquet
 
+from clmkit import files
 from clmkit.eli5 import load_eli5
-from clmkit.files import load_local
-from clmkit.texts import join_answers
+from clmkit.files import describe_files, load_files, load_local
+from clmkit.texts import join_answers, split_rows
 from clmkit.tracks import choose_track
 
 Row = dict[str, Any]
@@ -217,7 +218,7 @@ def test_a_packed_file_is_unpacked_whatever_packed_it(tmp_path: Path, kind: str,
     path.write_bytes(PACKERS[packed](plain.read_bytes()))
     assert list(load_local(path)["text"]) == TEXTS
     path.write_bytes(PACKERS[packed](plain.read_bytes())[:-9])
-    with pytest.raises(ValueError, match=rf"^{path}: "):
+    with pytest.raises(ValueError, match=rf"^{path}: not a whole {packed} file: "):
         load_local(path)
 
 
@@ -297,7 +298,7 @@ def test_an_encoding_that_a_file_is_not_in_is_not_called_utf8(tmp_path: Path) ->
     for name, content in {"mine.csv": "text\nété\n", "mine.jsonl": '{"text": "été"}\n'}.items():
         path = tmp_path / name
         path.write_bytes(content.encode("cp1252"))
-        with pytest.raises(ValueError, match=rf"{name}: in ascii it is no text \(ordinal not in range\(128\)\)"):
+        with pytest.raises(ValueError, match=rf"{name}, line \d: the byte 0x.. is no text in ascii \(ordinal"):
             load_local(path, encoding="ascii")
 
 
@@ -325,5 +326,278 @@ def test_the_value_that_is_named_is_the_odd_one_and_not_a_number_among_numbers(t
         join_answers(load_local(path))
     rows[1]["answers"] = {"text": ["b"], "score": ["many"]}
     path.write_text(json.dumps({"data": rows}))
-    with pytest.raises(ValueError, match=r"row 1: 'answers\.score' is of the type str, and before number"):
+    assert list(join_answers(load_local(path))["text"]) == ["a", "b"]
+
+
+def write_parquet(path: Path, **columns: pa.Array) -> Path:
+    parquet.write_table(pa.table(columns), path)
+    return path
+
+
+STRINGS = pa.array(TEXTS)
+MAPS = pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int64()))
+ODD_COLUMNS = {
+    "map": MAPS,
+    "list of structs of maps": pa.ListArray.from_arrays([0, 1, 2, 3], pa.StructArray.from_arrays([MAPS], ["of"])),
+    "duration": pa.array([1, 2, None], pa.duration("ns")),
+    "fixed binary": pa.array([b"0" * 16] * 3, pa.binary(16)),
+    "time": pa.array([1, 2, 3], pa.time64("ns")),
+}
+if hasattr(pa, "uuid"):
+    ODD_COLUMNS["uuid"] = pa.array([b"0" * 16] * 3, pa.uuid())
+
+
+@pytest.mark.parametrize("odd", ODD_COLUMNS)
+def test_no_type_of_a_column_that_nobody_needs_stops_a_parquet_file(tmp_path: Path, odd: str) -> None:
+    loaded = load_local(write_parquet(tmp_path / "odd.parquet", text=STRINGS, odd=ODD_COLUMNS[odd]))
+    assert loaded.column_names == ["text", "odd"]
+    assert len(loaded.to_list()) == 3  # can be looked at
+    assert list(join_answers(loaded)["text"]) == TEXTS
+
+
+def test_a_map_is_kept_as_text_and_what_is_no_text_at_all_is_left_out_with_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = pa.array([b"\xff", b"a", b"b"]).view(pa.string())
+    path = write_parquet(tmp_path / "some.parquet", text=STRINGS, map=MAPS, broken=broken)
+    for _ in range(2):  # the second time from what was kept
+        assert load_local(path)["map"][:] == ['[["a", 1]]', "[]", None]
+        assert capsys.readouterr().out == "some.parquet: left out what can't be read: broken\n"
+    with pytest.raises(ValueError, match=r"some\.parquet, row 0: what 'broken' holds is no UTF-8 text"):
+        load_local(path, text_column="broken")
+
+
+TEXTS_BY_TYPE = {
+    "large": STRINGS.cast(pa.large_string()),
+    "dictionary": STRINGS.dictionary_encode(),
+    "bytes": STRINGS.cast(pa.binary()),
+    "large lists": pa.array([[text] for text in TEXTS], pa.large_list(pa.large_string())),
+    "lists of dictionary": pa.array([[text] for text in TEXTS], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+    "lists of one": pa.array([[text] for text in TEXTS], pa.list_(pa.string(), 1)),
+    "view": pa.array(TEXTS, pa.string_view()),
+    "lists of views": pa.array([[text] for text in TEXTS], pa.list_(pa.string_view())),
+    "view of lists": pa.array([[text] for text in TEXTS], pa.list_view(pa.string())),
+}
+
+
+@pytest.mark.parametrize("kind", TEXTS_BY_TYPE)
+def test_every_kind_of_string_and_list_that_arrow_has_is_text(tmp_path: Path, kind: str) -> None:
+    try:
+        path = write_parquet(tmp_path / "mine.parquet", text=TEXTS_BY_TYPE[kind])
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this pyarrow does not write it")
+    assert list(join_answers(load_local(path))["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("kind", ["Image", "Audio", "Hologram"])
+def test_what_another_library_noted_of_a_column_is_not_needed(tmp_path: Path, kind: str) -> None:
+    note = {"info": {"features": {"text": {"dtype": "string", "_type": "Value"}, "odd": {"_type": kind}}}}
+    odd = pa.array([{"bytes": b"none", "path": None}] * 3)
+    table = pa.table({"text": STRINGS, "odd": odd}).replace_schema_metadata({"huggingface": json.dumps(note)})
+    parquet.write_table(table, tmp_path / "noted.parquet")
+    loaded = load_local(tmp_path / "noted.parquet")
+    assert loaded[0] == {"text": "One.", "odd": {"bytes": b"none", "path": None}}  # nothing was decoded
+
+
+def test_columns_of_one_name_are_told_apart_unless_it_is_the_texts(tmp_path: Path) -> None:
+    parquet.write_table(pa.table([STRINGS] * 3, names=["text", "id", "id"]), tmp_path / "two.parquet")
+    (tmp_path / "two.csv").write_text("text,id,id,\nOne.,1,2,3\n")
+    assert load_local(tmp_path / "two.parquet").column_names == ["text", "id", "id.1"]
+    assert load_local(tmp_path / "two.csv").column_names == ["text", "id", "id.1", "Unnamed: 3"]
+    parquet.write_table(pa.table([STRINGS] * 2, names=["text", "text"]), tmp_path / "two.parquet")
+    (tmp_path / "two.csv").write_text("text,text\nOne.,1\n")
+    for name in ("two.parquet", "two.csv"):
+        with pytest.raises(ValueError, match=rf"{re.escape(name)}.*: 2 columns have the name 'text': rename all but"):
+            load_local(tmp_path / name)
+
+
+@pytest.mark.parametrize("depth", [600, 1200, 100_000])
+@pytest.mark.parametrize("kind", ["jsonl", "json"])
+def test_json_that_is_nested_too_deep_is_refused_by_line_and_ends_no_process(
+    tmp_path: Path, kind: str, depth: int
+) -> None:
+    path = tmp_path / f"deep.{kind}"
+    rows = ['{"text": "One. [[["}', f'{{"text": "Two.", "deep": {"[" * depth}{"]" * depth}}}']
+    path.write_text("\n".join(rows) if kind == "jsonl" else f"[{rows[0]},\n{rows[1]}]")
+    with pytest.raises(ValueError, match=rf"deep\.{kind}, line 2: more than 500 lists and objects within each other"):
         load_local(path)
+
+
+def test_json_that_is_nested_line_by_line_ends_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    path.write_text('{"text": "One."}\n' + "[\n" * 100_000)
+    with pytest.raises(ValueError, match=r"deep\.jsonl, line 2: malformed JSON"):
+        load_local(path)
+
+
+def test_a_column_that_is_nested_deep_and_a_number_that_is_none_are_kept_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    deep, digits = "[" * 300 + "]" * 300, "9" * 5000
+    rows = [f'{{"text": "One.", "deep": {deep}, "number": {digits}}}', '{"text": "[[", "deep": [], "number": 1}']
+    path.write_text("\n".join(rows))
+    assert load_local(path).to_list() == [
+        {"text": "One.", "deep": deep, "number": digits},
+        {"text": "[[", "deep": "[]", "number": "1"},
+    ]
+
+
+def test_half_a_character_is_refused_in_a_text_by_line_and_kept_as_its_escape_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "half.jsonl"
+    path.write_text('{"text": "One \\ud83d\\ude00.", "x": "a"}\n{"text": "Two.", "x": {"\\udc00": 1}}\n')
+    assert load_local(path).to_list()[0]["text"] == "One \U0001f600."
+    assert load_local(path)["x"][1] == '{"\\udc00": 1}'
+    for text in ("Half \\ud83d.", "Half \\ude00."):
+        path.write_text(f'{{"text": "One.", "x": 1}}\n{{"text": "{text}", "x": "b"}}\n')
+        with pytest.raises(ValueError, match=r"half\.jsonl, line 2, row 1: 'text' holds half of a character"):
+            load_local(path)
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_utf16_and_utf32_are_read_by_their_mark_or_are_to_be_named(tmp_path: Path, kind: str, encoding: str) -> None:
+    path = tmp_path / f"rows.{kind}"
+    path.write_bytes({"json": '[{"text": "é"}]', "jsonl": '{"text": "é"}\n', "csv": "text\né\n"}[kind].encode(encoding))
+    if encoding != "utf-32":
+        said = rf"rows\.{kind}, line 1: byte [12] is 0x00, as in {encoding.upper()}, .*: encoding='{encoding}'"
+        with pytest.raises(ValueError, match=said):
+            load_local(path)
+        assert load_local(path, encoding=encoding)["text"][:] == ["é"]
+    else:
+        assert load_local(path)["text"][:] == ["é"]
+
+
+def test_a_codec_that_is_no_encoding_of_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("text\nhere\n")
+    with pytest.raises(ValueError, match="Python knows no encoding 'rot13'"):
+        load_local(path, encoding="rot13")
+
+
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("text,id\rOne.,1\rTwo.,2\r", ["One.", "Two."]),
+        ("\n\ntext,id\n\nOne.,1\n\n\nTwo.,2", ["One.", "Two."]),
+        ("text,id\nOne.\nTwo.,2,,\n", ["One.", "Two."]),
+        ("id, text \n1,One.\n", ["One."]),
+        ("text,id\nOn\0e.,1\n", ["On\0e."]),
+        ('text,id\n5" pipe,1\n', ['5" pipe']),
+        ('"a; b",text\n"c; d","One; two"\n', ["One; two"]),
+        ("text,id\n" + "x" * 200_000 + ",1\n", ["x" * 200_000]),
+    ],
+    ids=["CR", "blank lines", "short and long rows", "spaces", "NUL", "inches", "semicolons", "a long cell"],
+)
+def test_csv_as_people_have_it(tmp_path: Path, content: str, texts: list[str]) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content.encode())
+    loaded = load_local(path)
+    assert list(loaded["text"]) == texts
+    assert all(cell is None or isinstance(cell, str) for row in loaded for cell in row.values())
+    assert csv.field_size_limit() == 131_072  # as it was
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('text,id\n"One,1\nTwo,2\n', "line 2: a quotation mark opens a text here, and none closes it"),
+        ('text,id\n"a\nb",1\n"He said "no" twice",2\n', r'line 4: in a text .* a quotation mark .* twice \(""\)'),
+    ],
+)
+def test_quotation_marks_that_are_not_in_pairs_are_refused_by_line(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises(ValueError, match=rf"rows\.csv, {said}"):
+        load_local(tmp_path / "rows.csv")
+
+
+def test_files_of_other_types_are_read_together_where_their_text_is_alike(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "One.", "id": "x", "score": 1}\n{"text": "Two.", "id": "y", "score": 2}\n'
+    )
+    write_parquet(tmp_path / "b.parquet", text=pa.array(["Three."], pa.large_string()), id=pa.array([1]), map=MAPS[:1])
+    (tmp_path / "c.csv").write_text("score,text\n9,Four.\n")
+    loaded = load_files([str(tmp_path / name) for name in ("a.jsonl", "b.parquet", "c.csv")])
+    assert list(join_answers(loaded)["text"]) == ["One.", "Two.", "Three.", "Four."]
+    assert loaded["id"][:] == ["x", "y", "1", None]
+    assert loaded["score"][:] == ["1", "2", None, "9"]
+    (tmp_path / "d.csv").write_text("body\nFive.\n")
+    with pytest.raises(ValueError, match=r"d\.csv: no text column.*text_column='body'"):
+        load_files([str(tmp_path / name) for name in ("a.jsonl", "d.csv")])
+    (tmp_path / "e.jsonl").write_text('{"text": ["Five."]}\n{"text": ["Six."]}\n')
+    with pytest.raises(ValueError, match=r"column 'text' holds string in .*a\.jsonl, and list.* in .*e\.jsonl"):
+        load_files([str(tmp_path / name) for name in ("a.jsonl", "e.jsonl")])
+
+
+def test_a_bad_row_is_named_by_its_file_and_its_row_there(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n' * 20)
+    (tmp_path / "b.jsonl").write_text('{"text": "Two."}\n' * 7 + '{"text": null}\n' + '{"text": "Two."}\n' * 7)
+    rows = load_files([str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")])
+    said = r"b\.jsonl, row 7, answer 1 of 'text' is null"
+    for some in (rows, rows.shuffle(seed=1), split_rows(rows), rows.filter(lambda row: row["text"] != "One.")):
+        with pytest.raises(ValueError, match=said):
+            join_answers(some)
+    # A part of the table, whose rows have other numbers: of them it can't be told.
+    with pytest.raises(ValueError, match=r"b\.jsonl: row 2 of the 10 that were given, answer 1 of 'text' is null"):
+        join_answers(rows.select(range(25, 35)))
+    assert len(load_files([str(tmp_path / name) for name in ("a.jsonl", "b.jsonl")], 22)) == 22
+
+
+def test_the_word_that_reads_a_column_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    message = {"role": "user", "content": "Why?"}
+    for row, word in (({"chat": [message]}, "chat.content"), ({"paragraphs": ["One."]}, "paragraphs")):
+        path.write_text(json.dumps([row, row]))
+        with pytest.raises(ValueError, match=rf"no text column.*Name yours: text_column='{word}'"):
+            join_answers(load_local(path))
+        assert len(join_answers(load_local(path, text_column=word), word)) == 2
+    path.write_text(json.dumps({"meta": {"version": 1}, "items": ROWS}))
+    with pytest.raises(ValueError, match=r"not a list of rows.*or name their text: text_column='items\.text'"):
+        load_local(path)
+    assert list(join_answers(load_local(path, text_column="items.text"), "items.text")["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_text_of_messages_is_read_where_it_is_plain(tmp_path: Path, kind: str) -> None:
+    parts = [{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "arguments": '{"a": 1}'}]}
+    rows = [
+        {"messages": [{"role": "user", "content": parts}, call]},
+        {"messages": [{"role": "user", "content": parts}]},
+    ]
+    path = tmp_path / f"chat.{kind}"
+    path.write_bytes(WRITERS[f".{kind}"](rows))
+    assert list(join_answers(load_local(path))["text"]) == ["One. Two."] * 2
+
+
+def test_contents_that_are_now_text_and_now_parts_are_read_beside_arguments_of_any_type(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"arguments": {"a": 1}}, {"arguments": "b"}]}
+    parts = {"role": "user", "content": [{"type": "text", "text": "One."}]}
+    said, nothing = {"role": "assistant", "content": "Two.", "tool_calls": []}, {"role": "user", "content": None}
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_jsonl([{"messages": [parts, call, said]}, {"messages": [said, parts]}]))
+    assert list(join_answers(load_local(path))["text"]) == ["One. Two.", "Two. One."]
+    path.write_bytes(as_jsonl([{"messages": [parts, said]}, {"messages": [nothing, said]}]))
+    with pytest.raises(ValueError, match=r"chat\.jsonl, row 1, answer 1 of 'messages\.content' is null"):
+        join_answers(load_local(path))
+    image = {"role": "user", "content": [{"type": "image", "text": "none"}]}
+    path.write_bytes(as_jsonl([{"messages": [image]}, {"messages": [parts]}]))
+    with pytest.raises(ValueError, match=r"chat\.jsonl, line 1, row 0: 'messages' holds a part of the type 'image'"):
+        load_local(path)
+
+
+def test_what_describes_files_depends_on_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.jsonl"
+    content = bytearray(b"x" * (2**20 + 2**22))
+    path.write_bytes(content)
+    before = describe_files([str(path)])
+    content[2**21] = 0
+    path.write_bytes(content)
+    assert describe_files([str(path)]) != before
+    # Of very large files that are streamed, samples are read, and that is said.
+    monkeypatch.setattr(files, "WHOLE", 2**20)
+    monkeypatch.setattr(files, "SAMPLE", 2**10)
+    sampled = describe_files([str(path)])
+    assert sampled.endswith(" of samples")
+    content[-1] = 0
+    path.write_bytes(content)
+    assert describe_files([str(path)]) != sampled
+    assert not describe_files([str(path)], whole=True).endswith("samples")

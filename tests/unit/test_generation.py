@@ -1,5 +1,6 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -359,8 +360,11 @@ def test_check_sampling_refuses_what_is_no_share(min_p: float) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 0, 1), "temperature must be above 0, not 0"),
-        ((float("nan"), 0, 1), "temperature must be above 0, not nan"),
+        ((0, 0, 1), "temperature must be above 0 and finite, not 0"),
+        ((float("nan"), 0, 1), "temperature must be above 0 and finite, not nan"),
+        ((float("inf"), 0, 1), "temperature must be above 0 and finite, not inf"),
+        (("0.8", 0, 1), "temperature must be above 0 and finite, not 0.8"),
+        ((1, True, 1), "top_k must be a whole number of 0 or more .*, not True"),
         ((1, -1, 1), "top_k must be a whole number of 0 or more .*, not -1"),
         ((1, 2.5, 1), "top_k must be a whole number of 0 or more .*, not 2.5"),
         ((1, 0, 0), "top_p must be above 0 and at most 1 .*, not 0"),
@@ -368,7 +372,7 @@ def test_check_sampling_refuses_what_is_no_share(min_p: float) -> None:
         ((1, 0, float("nan")), "top_p must be above 0 and at most 1 .*, not nan"),
     ],
 )
-def test_check_sampling_refuses_the_rest(arguments: tuple[float, int, float], message: str) -> None:
+def test_check_sampling_refuses_the_rest(arguments: tuple[Any, Any, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_sampling(*arguments)
 
@@ -422,3 +426,128 @@ def test_the_steps_end_with_what_the_models_own_config_leaves(
         return_dict_in_generate=True,
     )
     assert steps[-1].left == int((drawn.scores[0] > -torch.inf).sum()) < steps[-2].left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of 1 or more, not 0"),
+        ({"batch_size": -1}, "batch_size must be a whole number of 1 or more, not -1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number of 1 or more, not 0"),
+        ({"max_new_tokens": True}, "max_new_tokens must be a whole number of 1 or more, not True"),
+        ({"max_new_tokens": 1.5}, "max_new_tokens must be a whole number of 1 or more, not 1.5"),
+        ({"seed": None}, "seed must be a whole number from 0 to .*, not None"),
+        ({"seed": -1}, "seed must be a whole number from 0 to .*, not -1"),
+        ({"temperature": float("inf")}, "temperature must be above 0 and finite, not inf"),
+        ({"repetition_penalty": None}, "repetition_penalty must be above 0 and finite .*, not None"),
+        ({"do_sample": False, "repetition_penalty": "1"}, "repetition_penalty must be above 0"),
+    ],
+)
+def test_what_is_no_argument_is_refused_and_draws_nothing(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, arguments: dict[str, Any], message: str
+) -> None:
+    state = torch.get_rng_state()
+    with pytest.raises(ValueError, match=message):
+        generate_texts(model, tokenizer, [PROMPT], **arguments)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_one_text_is_no_list_of_prompts(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    with pytest.raises(ValueError, match=r"prompts must be a list, not one text: \['The sky"):
+        generate_texts(model, tokenizer, PROMPT)
+
+
+def test_an_empty_prompt_is_named_by_its_number_before_any_text_is_written(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "generate", lambda **arguments: pytest.fail("it began"))
+    with pytest.raises(ValueError, match=r"the prompt \(number 2\) is empty"):
+        generate_texts(model, tokenizer, [PROMPT, "People", " "], batch_size=1)
+
+
+def test_more_tokens_than_there_are_may_be_kept(trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    how = {"max_new_tokens": 5, "top_p": 1.0}
+    everything = generate_text(trained, tokenizer, PROMPT, top_k=0, **how)
+    assert generate_text(trained, tokenizer, PROMPT, top_k=10**6, **how) == everything
+    assert sampling_steps(trained, tokenizer, PROMPT, top_k=10**6)[-1].left == ALL
+
+
+def test_random_numbers_go_on_as_before_where_generating_fails(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**arguments: Any) -> None:
+        torch.rand(3)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(model, "generate", fail)
+    state = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="no memory"):
+        generate_text(model, tokenizer, PROMPT)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def adding(eos: str, bos: str | None = None, end: str = "") -> PreTrainedTokenizerBase:
+    """The bundled tokenizer with a BOS of its own, and a sign that it puts at the end of every text."""
+    own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    signs = [sign for sign in (bos, end) if sign]
+    own.add_special_tokens({"additional_special_tokens": signs} if signs else {})
+    own.eos_token, own.bos_token = eos, bos
+    ids = [(sign, own.convert_tokens_to_ids(sign)) for sign in signs]
+    shape = " ".join(filter(None, (bos, "$A", end)))
+    own.backend_tokenizer.post_processor = TemplateProcessing(single=shape, special_tokens=ids)
+    return own
+
+
+def test_what_a_tokenizer_puts_at_the_end_does_not_end_a_prompt_even_if_it_is_no_eos(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As BERT's tokenizers do, with which there are GPT-2s too; the sign is outside of this model's vocabulary.
+    own = adding(tokenizer.eos_token, end="[SEP]")
+    assert own(PROMPT)["input_ids"][-1] == ALL
+    how = {"max_new_tokens": 8, "do_sample": False}
+    assert generate_text(model, own, PROMPT, **how) == generate_text(model, tokenizer, PROMPT, **how)
+
+
+def test_a_prompt_of_special_tokens_alone_begins_a_text_or_is_refused(trained: GPT2LMHeadModel) -> None:
+    own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    own.bos_token = eos = own.eos_token  # as GPT-2 has it
+    how = {"max_new_tokens": 4, "do_sample": False}
+    assert generate_text(trained, own, eos, **how) == generate_text(trained, own, eos * 3, **how) != ""
+    with pytest.raises(ValueError, match="has no tokens: give the model at least a word to continue"):
+        generate_text(trained, adding(eos, bos=None), eos)
+
+
+def test_a_model_that_names_no_end_ends_at_its_tokenizers(
+    model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with torch.no_grad():  # of all tokens, eos_token alone has a positive logit, after any prompt
+        model.lm_head.weight = torch.nn.Parameter(torch.zeros(len(tokenizer), 32))
+        model.transformer.ln_f.weight.zero_()
+        model.transformer.ln_f.bias.fill_(1.0)
+        model.lm_head.weight[tokenizer.eos_token_id] = 1.0
+    model.generation_config.eos_token_id = None
+    seen: list[int] = []
+    generate_text(model, tokenizer, PROMPT, max_new_tokens=9, do_sample=False, streamer=counting(seen))
+    assert seen == [tokenizer.eos_token_id]
+
+
+def counting(seen: list[int]) -> Any:
+    class Counting:
+        def put(self, value: torch.Tensor) -> None:
+            seen.extend(value.flatten().tolist() if value.ndim == 1 else [])
+
+        def end(self) -> None:
+            pass
+
+    return Counting()
+
+
+def test_a_text_that_ended_in_a_batch_shows_nothing_that_fills_it_up(trained: GPT2LMHeadModel) -> None:
+    own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    own.eos_token = own.pad_token = own.bos_token = None
+    how = {"max_new_tokens": 12, "do_sample": False}
+    text = generate_text(trained, own, PROMPT, **how)
+    trained.generation_config.eos_token_id = own(text.removeprefix(PROMPT))["input_ids"][2]  # an ordinary token
+    alone = [generate_text(trained, own, prompt, **how) for prompt in (PROMPT, "People")]
+    assert alone[0] != text
+    assert generate_texts(trained, own, [PROMPT, "People"], **how) == alone

@@ -31,6 +31,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = Path("quick/tuned")
     for name in ("README.md", "losses.png", "config.json", "model.safetensors", "training_args.bin", "run.json"):
         save(folder / name)
+    for name in (
+        ".clmkit.lock",
+        ".ipynb_checkpoints/a.json",
+        "sub/.env",
+        "trainer_state.json",
+        "runs/Nov30/events.out.1",
+    ):
+        save(folder / name)
+    for name in ("train.log", "slurm-7.out", "__pycache__/a.pyc", "sub/__pycache__/a.pyc"):
+        save(folder / name)
     for name in ("checkpoint-5/optimizer.pt", "checkpoint-5/model.safetensors", "unfinished-x1/model.safetensors"):
         save(folder / name)
     return folder
@@ -57,6 +67,15 @@ def test_a_repository_is_private_where_that_is_wished(hub: FakeHub, folder: Path
     push_model(folder, private=True)
     push_model(folder)
     assert hub.private == [True, True, None]
+
+
+def test_a_private_model_is_not_uploaded_to_a_public_repository(hub: FakeHub, folder: Path) -> None:
+    hub.public = {"ada/tuned"}
+    for share in (Uploads, push_model):
+        with pytest.raises(PermissionError, match=r"ada/tuned is public, and a private one was asked for: nothing was"):
+            share(folder, private=True)
+    assert hub.uploads == []
+    assert push_model(folder) == "https://hub.test/ada/tuned"
 
 
 @pytest.mark.parametrize(
@@ -204,3 +223,42 @@ def test_a_folder_without_a_model_is_not_pushed(hub: FakeHub, folder: Path, name
     with pytest.raises(FileNotFoundError):
         push_model(folder)
     assert (hub.repositories, hub.uploads) == ([], [])
+
+
+CACHE = ["/home/ada lovelace/.cache/hub", r"C:\\Users\\ada\\hub"]  # as JSON has them
+
+
+@pytest.mark.parametrize("cache", CACHE)
+def test_an_adapter_names_its_base_model_by_its_name_on_the_hub(hub: FakeHub, folder: Path, cache: str) -> None:
+    slash = "\\\\" if "C:" in cache else "/"
+    base = slash.join([cache, "models--ada--base", "snapshots", "0123abcd"])
+    (folder / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{base}", "r": 8}}')
+    (folder / "README.md").write_text(f"base_model: {base}\ntags:\n- base_model:adapter:{base}\n- lora\n")
+    push_model(folder)
+    files = hub.uploads[0].files
+    assert json.loads(files["adapter_config.json"]) == {"base_model_name_or_path": "ada/base", "r": 8}
+    assert files["README.md"] == b"base_model: ada/base\ntags:\n- base_model:adapter:ada/base\n- lora\n"
+    assert set(files) == SHARED | {"adapter_config.json"}
+
+
+@pytest.mark.parametrize("base", ["/home/ada/base", "quick"])
+def test_an_adapter_to_a_model_of_this_machine_is_not_shared(
+    hub: FakeHub, folder: Path, base: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    sentence = f"the adapter in quick/tuned is for the model in {base}, which only this machine has: share that model"
+    with pytest.raises(ValueError, match=sentence):
+        push_model(folder)
+    Uploads(folder).start("epoch 1", 5)
+    assert f"Not uploading to ada/tuned: {sentence}" in capsys.readouterr().out
+    assert hub.uploads == []
+
+
+def test_a_file_of_ones_own_that_cannot_be_read_is_not_taken_for_the_cache(hub: FakeHub, folder: Path) -> None:
+    hub.faults = {0: PermissionError(errno.EACCES, "Permission denied", str(folder / "model.safetensors"))}
+    with pytest.raises(
+        OSError, match=r"Permission denied: 'quick/tuned/model\.safetensors'\. The model is safe"
+    ) as caught:
+        push_model(folder)
+    assert not isinstance(caught.value, ConnectionError)
+    assert "HF_HOME" not in str(caught.value)

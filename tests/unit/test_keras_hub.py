@@ -114,6 +114,11 @@ def rows_of(epoch: list[list[list[int]]]) -> Counter[tuple[int, ...]]:
     return Counter(tuple(row) for batch in epoch for row in batch)
 
 
+def test_a_batch_of_no_block_is_refused(blocks: DatasetDict) -> None:
+    with pytest.raises(ValueError, match="batch_size must be a whole number of 1 or more, not 0"):
+        prepare_dataset(blocks["train"], batch_size=0, shuffle=False)
+
+
 def test_batches_hold_every_block_in_order_or_shuffled_anew_each_epoch_by_the_seed(blocks: DatasetDict) -> None:
     rows = blocks["train"]
     full, rest = divmod(len(rows), 8)

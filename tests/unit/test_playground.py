@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, normalizers
 from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
+    GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerBase,
@@ -336,3 +337,36 @@ def test_the_text_that_grows_is_the_one_that_is_returned_with_pieces_that_read_o
     assert seen[-1] == text == generate_text(model, tokenizer, "abc", max_new_tokens=60, top_k=0)
     assert all(text.startswith(part) for part in seen)
     assert len(set(seen)) > 5
+
+
+@pytest.mark.parametrize("clicks", [20, pytest.param(100, marks=pytest.mark.long)])
+def test_clicked_many_times_while_it_writes_it_ends_with_the_last_text(
+    opened: Opened,
+    tuned: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerBase,
+    monkeypatch: pytest.MonkeyPatch,
+    clicks: int,
+) -> None:
+    errors: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    for click in range(clicks):
+        opened["seed"].value = click
+        opened["temperature"].value = 0.5 + click % 10 / 10
+        opened["Stop" if click % 5 == 3 else "Generate"].click()
+    wait()
+    assert errors == []
+    assert opened.status() == "Done"
+    assert opened.texts()[1] == generate_text(tuned, tokenizer, PROMPT, **opened.values())
+
+
+def test_a_stop_string_ends_the_shown_text_as_it_ends_the_text(
+    tuned: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    before = tuned.generation_config
+    tuned.generation_config = GenerationConfig(**before.to_dict() | {"stop_strings": ["."]})
+    seen: list[str] = []
+    text = stream_text(tuned, tokenizer, PROMPT, seen.append, max_new_tokens=60)
+    tuned.generation_config = before
+    assert seen[-1] == text
+    assert text.count(".") == 1
+    assert text.endswith(".")

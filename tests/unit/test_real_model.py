@@ -1,5 +1,6 @@
 """Getting the real model: what stands in for the Hub, and what is refused. ``tests/real_model`` uses it."""
 
+import copy
 import os
 import subprocess
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from transformers import AutoTokenizer
 
 from clmkit.hub import download as download_module
 from clmkit.hub.download import download_model
 from clmkit.hub.real_model import FILES, REAL_MODEL, real_model_folder, stands_in_for
 from clmkit.tracks import TINY_MODEL
 from tools import course, real_model
-from tools.real_model import get_wheel
+from tools.real_model import get_wheel, split_digits
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +39,7 @@ def whole(tmp_path: Path) -> Path:
     """A folder with the files of a model."""
     for name in FILES:
         (tmp_path / name).touch()
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     return tmp_path
 
 
@@ -100,3 +103,11 @@ def test_the_course_says_in_its_row_that_the_model_is_not_to_be_had(
     assert (tmp_path / "build" / f"{course.CHAT_NOTEBOOK}.html").is_file()
     monkeypatch.setattr(course, "hub_problem", lambda: None)
     assert course.run_course(tmp_path, tmp_path / "build")[1].showed == "it ran"
+
+
+@pytest.mark.parametrize(("text", "pieces"), [("  12 of", ["  ", "1", "2", " of"]), ("\n\n7", ["\n\n", "7"])])
+def test_digits_stand_alone_and_take_nothing_from_the_spaces_before_them(text: str, pieces: list[str]) -> None:
+    tokenizer = copy.deepcopy(AutoTokenizer.from_pretrained(TINY_MODEL).backend_tokenizer)
+    split_digits(tokenizer)
+    found = tokenizer.pre_tokenizer.pre_tokenize_str(text)
+    assert [text[start:end] for _, (start, end) in found] == pieces

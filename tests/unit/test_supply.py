@@ -1,9 +1,15 @@
-"""The audit's report, read: what is vulnerable, what is not known, and the exit status."""
+"""The audit's report, read; and what the locks' hashes are for: a file that was altered is not installed."""
 
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tools.lock import entries, without_torch
 from tools.supply import FOUND, NOTHING_KNOWN, describe_audit
 
 UNKNOWN = {"name": "torch", "skip_reason": "Dependency not found on PyPI and could not be audited: torch (2.13.0)"}
@@ -37,3 +43,60 @@ HURT = {
 )
 def test_a_report_becomes_lines_and_a_status(packages: list[dict[str, Any]], lines: list[str], status: int) -> None:
     assert describe_audit("main", {"dependencies": packages, "fixes": []}) == (lines, status)
+
+
+COMPILED = """\
+appnope==1.0.0 ; sys_platform == 'darwin' \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+torch==2.13.0 \\
+    --hash=sha256:cc
+nvidia-cublas==13.1 ; sys_platform == 'linux' \\
+    --hash=sha256:dd
+triton==3.7.1 \\
+    --hash=sha256:ee
+wheel==0.48.0 \\
+    --hash=sha256:ff
+"""
+
+
+def test_torch_and_its_cuda_packages_leave_a_compiled_lock_with_their_hashes() -> None:
+    assert entries(without_torch(COMPILED)) == {
+        "appnope==1.0.0 ; sys_platform == 'darwin'": ["sha256:aa", "sha256:bb"],
+        "wheel==0.48.0": ["sha256:ff"],
+    }
+
+
+def write_wheel(folder: Path, code: str) -> Path:
+    path, information = folder / "small-1.0-py3-none-any.whl", "small-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("small.py", code)
+        wheel.writestr(f"{information}/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n")
+        wheel.writestr(f"{information}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{information}/RECORD", "")
+    return path
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_an_altered_wheel_is_refused(installer: str, tmp_path: Path) -> None:
+    honest = write_wheel(tmp_path, "honest = True\n").read_bytes()
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"small==1.0 \\\n    --hash=sha256:{hashlib.sha256(honest).hexdigest()}\n")
+    command = [sys.executable, "-m", *(["uv", "--no-cache"] if installer == "uv" else []), "pip", "install"]
+    command += ["--no-index", "--find-links", str(tmp_path), "--target", str(tmp_path / "installed")]
+    command += ["--no-deps", "--require-hashes", "--requirement", str(lock)]  # the Makefile's words
+
+    def install() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    wheel = write_wheel(tmp_path, "honest = False\n")
+    done = install()
+    if "No module named uv" in done.stderr:
+        pytest.skip("uv is not installed: make sbom, audit or lock gets it")
+    assert done.returncode, done.stdout
+    assert "hash" in done.stderr.lower()
+    assert not (tmp_path / "installed" / "small.py").exists()
+    wheel.write_bytes(honest)
+    done = install()
+    assert not done.returncode, done.stderr
+    assert (tmp_path / "installed" / "small.py").read_text() == "honest = True\n"

@@ -133,6 +133,14 @@ def test_an_error_names_the_row_of_the_file_after_a_split() -> None:
         join_answers(rows)
 
 
+def test_a_stream_does_not_claim_that_its_rows_are_the_files() -> None:
+    rows = Dataset.from_dict({"text": ["a", None, "c"]}).to_iterable_dataset().shuffle(seed=1, buffer_size=3)
+    with pytest.raises(
+        ValueError, match=r"^row \d, answer 1 of 'text' is null.*\(rows are counted as the stream gives"
+    ):
+        list(join_answers(rows))
+
+
 def test_answers_are_joined_the_same_from_lists_strings_and_streams() -> None:
     answers = [["One.", "two "], ["\u2003 three\n"], ["\u200b"]]
     nested = Dataset.from_dict({"answers": [{"text": texts} for texts in answers]})

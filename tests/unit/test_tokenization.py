@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -218,3 +219,24 @@ def test_a_stream_is_tokenized_as_stored_texts_are(texts: DatasetDict, tokenizer
 def test_a_stream_without_the_column_is_refused_before_it_is_read(tokenizer: PreTrainedTokenizerBase) -> None:
     with pytest.raises(ValueError, match="no column 'text': there are 'other'"):
         tokenize(Dataset.from_dict({"other": ["a"]}).to_iterable_dataset(), tokenizer)
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())], ids=str)
+def test_every_kind_of_string_is_tokenized(tokenizer: PreTrainedTokenizerBase, kind: pa.DataType) -> None:
+    texts = pa.array(["blue sky", "red sky"])
+    column = texts.dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(texts.to_pylist(), kind)
+    try:
+        rows = Dataset(pa.table({"text": column}))
+    except ValueError:
+        pytest.skip("this datasets has no such type")
+    ids = tokenizer(texts.to_pylist())["input_ids"]
+    assert tokenize(rows, tokenizer)["input_ids"][:] == ids
+    assert [row["input_ids"] for row in tokenize(rows.to_iterable_dataset(), tokenizer)] == ids
+
+
+def test_tokens_may_be_added_before_the_models_embedding_grows(tokenizer: PreTrainedTokenizerBase) -> None:
+    larger = copy.deepcopy(tokenizer)
+    larger.add_tokens(["<one more>"])
+    rows = tokenize(Dataset.from_dict({"text": ["Why<one more>?"]}), larger)
+    assert rows[0]["input_ids"] == larger("Why<one more>?")["input_ids"]
+    assert len(larger) - 1 in rows[0]["input_ids"]

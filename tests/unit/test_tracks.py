@@ -1,4 +1,5 @@
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import FrozenInstanceError
@@ -447,3 +448,17 @@ def test_brackets_may_be_part_of_a_name(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_name_that_is_empty_is_not_taken_for_none() -> None:
     with pytest.raises(FileNotFoundError, match="is a folder here: name a data file in it"):
         choose_track("quick", data="")
+
+
+@pytest.mark.parametrize("name", ["distilgpt2", "ada/mine"])
+def test_a_folder_with_a_name_as_on_the_hub_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(BUNDLED / "tiny_gpt2", name)
+    choose_track("quick", model=name)
+    assert f"{name} is the folder here, not a model on the Hub." in " ".join(capsys.readouterr().out.split())
+    choose_track("quick", model=f"./{name}")
+    assert "is the folder here" not in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=r"is a folder here: .* on the Hub, work in another folder"):
+        choose_track("quick", data=name)

@@ -1,5 +1,7 @@
 """The tuned models of the three frameworks: where they lie, and how one is found or trained."""
 
+import dataclasses
+import os
 import re
 import shutil
 import sys
@@ -14,14 +16,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES
+from clmkit.hub.weights import is_model
 from clmkit.saving import check_output_dir
-from clmkit.tracks import BUNDLED, HUB_MODEL, Track
+from clmkit.tracks import BUNDLED, HUB_MODEL, MODEL_NAME, Track
 from clmkit.training import tuned_models as module
 from clmkit.training.tuned_models import (
+    OPTIONS,
     TRAINED_BY,
     Framework,
     find_or_train,
-    is_model,
     model_folder,
     note_tuning,
     precision_policy,
@@ -102,7 +105,10 @@ def test_find_or_train_trains_once_into_the_folder_and_then_finds_it(
     assert trained == [expected]
 
 
-def test_find_or_train_does_not_take_half_a_model_or_another_frameworks_for_its_own(quick: Track) -> None:
+def test_find_or_train_does_not_take_half_a_model_or_another_frameworks_for_its_own(
+    quick: Track, tmp_path: Path
+) -> None:
+    quick = replace(quick, output_dir=str(tmp_path / "quick" / MODEL_NAME))
     save(model_folder(quick, "pytorch"), quick)
     half = check_output_dir(model_folder(quick, "tf_keras"))
     (half / "config.json").write_text("{}")
@@ -268,6 +274,11 @@ def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pyte
         (tmp_path / "model" / "model.safetensors").write_bytes(weights[:length])
         assert not is_model(tmp_path / "model")
         assert "was not written whole" in capsys.readouterr().out
+    (tmp_path / "model" / "model.safetensors").write_bytes(weights)
+    for length in (100, 0):
+        os.truncate(tmp_path / "model" / "config.json", length)
+        assert not is_model(tmp_path / "model")
+        assert "was not written whole" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -277,6 +288,9 @@ def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pyte
         {"epochs": 9},
         {"learning_rate": 1e-5},
         {"text_column": "title"},
+        {"encoding": "latin-1"},
+        {"data_revision": "v2"},
+        {"data_config": "ar"},
         {"block_size": 64},
         {"append_eos": True},
         {"test_size": 0.5},
@@ -317,6 +331,45 @@ def test_a_model_is_not_used_again_once_data_or_base_model_are_others(quick: Tra
     (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
     save_file({"weight": np.ones(2)}, tmp_path / "base" / "model.safetensors")
     assert tuned_models(track) == {}
+
+
+def test_every_field_of_a_track_counts_but_those_that_change_no_weight() -> None:
+    fields = {field.name for field in dataclasses.fields(Track)}
+    assert fields == {*OPTIONS, "data", "model", "name", "prompt", "output_dir"}
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "base/model.safetensors", "base/config.json", "base/tokenizer.json"])
+def test_a_change_far_from_the_beginning_of_a_file_counts(quick: Track, tmp_path: Path, name: str) -> None:
+    save(tmp_path / "base")
+    save_file({"weight": np.zeros(2**19)}, tmp_path / "base" / "model.safetensors")
+    (tmp_path / "base" / "tokenizer.json").write_text("{}")
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n' * 2**17)
+    track = replace(quick, data=str(tmp_path / "rows.jsonl"), model=str(tmp_path / "base"))
+    save(model_folder(track), track)
+    assert tuned_models(track) == {"pytorch": model_folder(track)}
+    content = bytearray((tmp_path / name).read_bytes())
+    content[-3:-2] = b" "
+    (tmp_path / name).write_bytes(content)
+    assert tuned_models(track) == {}
+
+
+def test_a_model_that_was_trained_with_other_arguments_is_not_used_again(
+    quick: Track, model: Any, blocks: Any, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from clmkit.training.pytorch import build_trainer
+
+    def tune(**arguments: Any) -> dict[str, Path]:
+        trainer = build_trainer(quick, model, blocks, tokenizer, **arguments)
+        trainer.save_model()
+        note_tuning(model_folder(quick), quick)  # as the card does
+        return tuned_models(quick)
+
+    assert tune(logging_steps=3, eval_strategy="no") == {"pytorch": model_folder(quick)}
+    capsys.readouterr()
+    assert tune(max_steps=5, seed=7, optim="sgd") == {}
+    assert "(arguments: {'max_steps': 5, 'optim': 'sgd', 'seed': 7}, {})" in capsys.readouterr().out
+    assert tune(learning_rate=0.5) == {}
+    assert "(learning_rate: 0.5, 0.0015)" in capsys.readouterr().out
 
 
 def test_what_a_model_was_tuned_on_names_no_path(quick: Track) -> None:

@@ -1,0 +1,127 @@
+"""The rows of a CSV file: every cell is the text that it is, whatever it looks like."""
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+from datasets import Dataset
+
+from clmkit.kept import BATCH, distinct, keep
+from clmkit.packed import encoding_of, open_unpacked
+
+LONGEST = 2**31 - 1  # characters in a cell: the most that fits on every system
+Row = tuple[int, list[str]]  # with the line of the file in which it begins
+
+
+def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None, place: Path) -> Dataset | None:
+    """Read a CSV file as text.
+
+    A row may have fewer fields than there are columns: the others are null. Blank lines are no rows.
+
+    Args:
+        path: The file, packed or not.
+        sep: What separates its columns.
+        text_column: The one that counts; by default ``text`` or ``answers.text``.
+        encoding: As Python names it; by default what ``encoding_of`` finds.
+        place: Where the rows are to be kept.
+
+    Returns:
+        The rows; ``None`` if there are none.
+
+    Raises:
+        ValueError: With file and line, if a row has more fields than there are columns, quotation marks are not in
+            pairs, the columns are separated by something else, or two columns have the text's name.
+    """
+    with open_csv(path, sep, text_column, encoding) as (columns, rows), long_cells():
+        return keep(place, _tables(rows, columns))
+
+
+@contextmanager
+def open_csv(
+    path: Path, sep: str, text_column: str | None, encoding: str | None
+) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str | None]]]]]:
+    """Open a CSV file to read it row by row.
+
+    Args:
+        path: The file, packed or not.
+        sep: What separates its columns.
+        text_column: The one that counts; by default ``text`` or ``answers.text``.
+        encoding: As Python names it; by default what ``encoding_of`` finds.
+
+    Yields:
+        The names of its columns, and its rows: each with the line in which it begins, and a cell for each column.
+
+    Raises:
+        ValueError: As ``read_csv``; of a row, when it is read.
+    """
+    with open_unpacked(path) as file, io.TextIOWrapper(file, encoding or encoding_of(path), newline="") as text:
+        rows = _rows(path, text, sep)
+        with long_cells():
+            _, header = next(rows, (1, []))
+        _check_header(path, header, sep, text_column)
+        columns = distinct([name.strip() for name in header])
+        yield columns, ((line, _cells(path, line, row, len(columns), sep)) for line, row in rows)
+
+
+@contextmanager
+def long_cells() -> Iterator[None]:
+    """Let cells be longer than the 131,072 characters that Python's reader allows by itself."""
+    limit = csv.field_size_limit(LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _rows(path: Path, text: io.TextIOWrapper, sep: str) -> Iterator[Row]:
+    """All rows but blank lines, the header too."""
+    reader = csv.reader(text, delimiter=sep, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {line}: {_explain(error)} ({error})") from error
+        if row:
+            yield line, row
+
+
+def _explain(error: csv.Error) -> str:
+    if "end of data" in str(error):
+        return "a quotation mark opens a text here, and none closes it"
+    return 'in a text in quotation marks, a quotation mark has to be written twice (""), and a separator to follow it'
+
+
+def _check_header(path: Path, header: list[str], sep: str, text_column: str | None) -> None:
+    other = next((one for one in ";\t," if len(header) == 1 and one in header[0]), None)
+    if other:
+        raise ValueError(
+            f"{path}, line 1: the columns are separated by {other!r}, not by {sep!r}: save the file with commas as "
+            ".csv, or with tabs as .tsv"
+        )
+    names = [name.strip() for name in header]
+    for name in [text_column] if text_column else ["answers.text", "text"]:
+        if names.count(name) > 1:
+            raise ValueError(f"{path}, line 1: {names.count(name)} columns have the name {name!r}: rename all but one")
+
+
+def _tables(rows: Iterator[tuple[int, list[str | None]]], columns: list[str]) -> Iterator[pa.Table]:
+    schema = pa.schema({column: pa.string() for column in columns})
+    while batch := [cells for _, cells in islice(rows, BATCH)]:
+        yield pa.table([pa.array(cells, pa.string()) for cells in zip(*batch, strict=True)], schema=schema)
+
+
+def _cells(path: Path, line: int, row: list[str], columns: int, sep: str) -> list[str | None]:
+    """As many cells as there are columns."""
+    if any(row[columns:]):
+        raise ValueError(
+            f"{path}, line {line}: {len(row)} fields, and the header names {columns}. A text in which {sep!r} stands "
+            "has to be in quotation marks"
+        )
+    return [*row[:columns], *[None] * (columns - len(row))]

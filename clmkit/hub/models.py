@@ -1,0 +1,126 @@
+"""Whether a folder or a repository holds a causal language model, told from its files before anything is computed."""
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+CHOOSE = "Choose a causal language model, such as GPT-2 or Llama"
+JSON_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "added_tokens.json")
+
+
+def check_causal(config: "PreTrainedConfig") -> None:
+    """Raise a ValueError unless a model of such a configuration predicts each token from those before it alone.
+
+    Transformers would load BERT as a "causal" model too, in which each token sees those after it.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
+
+    _check_type(config.model_type, getattr(config, "is_encoder_decoder", False))
+    if config.model_type in ENCODERS and getattr(config, "is_decoder", None) is False:
+        raise _encoder(config.model_type)
+
+
+def _check_type(kind: str, two_parts: bool = False) -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CAUSAL
+
+    if kind not in CAUSAL or two_parts:
+        what = "continues no text of its own: it is an encoder with a decoder, or no language model"
+        raise ValueError(f"a model of the type {kind!r} {what}. {CHOOSE}")
+
+
+def _encoder(kind: str) -> ValueError:
+    return ValueError(f"a model of the type {kind!r} is an encoder: in it each token sees those that follow. {CHOOSE}")
+
+
+def check_hub_config(name: str, config: Mapping[str, Any]) -> None:
+    """Raise a ValueError if what the Hub tells of a repository's configuration is of no causal language model.
+
+    Args:
+        name: The repository.
+        config: ``model_info(name).config``, which has the type and the class, and not all else.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as ENCODERS
+
+    if (kind := config.get("model_type")) is None:
+        return
+    _check_known(name, kind)
+    _check_type(kind)
+    classes = config.get("architectures") or []
+    if kind in ENCODERS and classes and all(one.endswith("ForMaskedLM") for one in classes):
+        raise _encoder(kind)
+
+
+def check_config(folder: Path, name: str) -> None:
+    """Raise a ValueError unless a folder's ``config.json`` can be read, and is of a causal language model.
+
+    Args:
+        folder: Where it lies.
+        name: What the model is called in the error.
+    """
+    config = _read_json(folder / "config.json", name)
+    if not isinstance(config, dict) or not isinstance(kind := config.get("model_type"), str):
+        raise ValueError(f"{name!r} is no model of Transformers: its config.json names no model_type")
+    _check_known(name, kind)
+    from transformers import AutoConfig
+
+    check_causal(AutoConfig.from_pretrained(folder))
+
+
+def _check_known(name: str, kind: str) -> None:
+    from transformers import CONFIG_MAPPING, __version__
+
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(
+            f"{name!r} is a model of the type {kind!r}, which Transformers {__version__} does not know: "
+            f"a newer version may, or it takes code of its own, which is not run here. {CHOOSE}"
+        )
+
+
+def check_files(folder: Path, weights: Sequence[Path], name: str) -> None:
+    """Raise a ValueError if a file of a model's folder was not written whole, or its generation config contradicts.
+
+    Args:
+        folder: Where the model lies.
+        weights: Its files of weights, which are all there.
+        name: What the model is called in the error.
+    """
+    for path in (folder / name for name in JSON_FILES):
+        if path.is_file():
+            _read_json(path, name)
+    for path in weights:
+        if reason := _is_broken(path):
+            raise ValueError(f"{path.name} of {name!r} is not whole ({reason}): download or copy it once more")
+    if (folder / "generation_config.json").is_file():
+        from transformers import GenerationConfig
+
+        try:
+            GenerationConfig.from_pretrained(folder)
+        except ValueError as error:
+            raise ValueError(f"generation_config.json of {name!r} contradicts itself: {error}") from error
+
+
+def _is_broken(weights: Path) -> str:
+    """What is wrong with the frame of a file of weights; nothing is read of the weights themselves."""
+    if weights.suffix == ".safetensors":
+        try:
+            with safe_open(weights, "numpy"):
+                return ""  # its header was read, and agrees with its size
+        except SafetensorError as error:
+            return str(error)
+    with weights.open("rb") as file:  # PyTorch's is a ZIP file, whose table comes last, or an older plain pickle
+        packed = file.read(2) == b"PK"
+    return "" if weights.stat().st_size and (not packed or zipfile.is_zipfile(weights)) else "its end is missing"
+
+
+def _read_json(path: Path, name: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{path.name} of {name!r} is no JSON ({error}): download or copy it once more") from error

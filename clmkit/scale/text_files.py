@@ -1,0 +1,154 @@
+"""The texts of local files as a stream: of each file only the column with the text, a piece at a time."""
+
+import codecs
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datasets import Features, IterableDataset, Value
+from datasets.config import HF_DATASETS_CACHE
+
+from clmkit.json_rows import read_rows
+from clmkit.kept import converted, plain
+from clmkit.saving import check_cache
+from clmkit.scale.csv_texts import csv_texts
+from clmkit.scale.json_lines import fast_texts, join_row, texts_by_line, value_at
+from clmkit.scale.sources import Source, by_file, examples_of, find_column, is_packed, look, open_parquet, open_text
+from clmkit.texts import BadRow, join_values
+
+CHUNK = 2**20  # bytes of JSON Lines that are read at a time
+ROWS = 1000  # of other files
+TEXT = Features({"text": Value("string")})
+
+
+def stream_texts(files: Sequence[str], text_column: str | None = None, encoding: str | None = None) -> IterableDataset:
+    """Stream the joined texts of local files: what ``join_answers`` gives for rows of ``load_local``.
+
+    Other columns are not read, so nothing in them matters. To go on costs no reading of what comes before in JSON Lines
+    in UTF-8 that are not packed; other files are read again from their beginning.
+
+    Args:
+        files: JSON, JSON Lines, CSV and Parquet files, as they are or packed.
+        text_column: The column with the text; without it ``find_text_column`` decides, for each file.
+        encoding: Of JSON and CSV files; by default UTF-8, or UTF-16 where a mark says so.
+
+    Returns:
+        Rows of ``text`` (string), file by file; in later epochs the files come in another order.
+
+    Raises:
+        ValueError: If a file's type or encoding is unknown, it is empty, or its beginning has no text column; and when
+            rows are read, if one can't be or has no text, with file and line, or row.
+        OSError: If a file or the cache of Datasets, where it locks what it streams, can't be opened.
+    """
+    check_cache(HF_DATASETS_CACHE)
+    sources = [look(Path(file), text_column, encoding) for file in files]
+    pieces = IterableDataset.from_generator(_pieces, gen_kwargs={"sources": sources})
+    names = ["source", "start", "end", "texts"]
+    return pieces.map(_read_pieces, batched=True, batch_size=1, remove_columns=names, features=TEXT)
+
+
+def _pieces(sources: list[Source]) -> Iterator[dict[str, Any]]:
+    """What is cheap to pass over when a run goes on: a place in a file, or where that can't be found again, texts."""
+    for source in sources:
+        piece = {"source": source, "start": 0, "end": 0, "texts": []}
+        with by_file(source):
+            if source.kind == "lines" and source.encoding == "utf-8-sig" and not is_packed(source.path):
+                for start, end in _places(source.path):
+                    yield {**piece, "start": start, "end": end}
+            else:
+                for texts in READERS[source.kind](source):
+                    yield {**piece, "texts": texts}
+
+
+def _read_pieces(pieces: dict[str, list[Any]]) -> dict[str, list[str]]:
+    texts: list[str] = []
+    for source, start, end, read in zip(*(pieces[name] for name in ("source", "start", "end", "texts")), strict=True):
+        texts += read if end == 0 else _texts_at(source, start, end)
+    return {"text": texts}
+
+
+def _places(path: Path) -> Iterator[tuple[int, int]]:
+    """Where chunks of whole lines begin and end, in bytes."""
+    end, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while (start := end) < size:
+            file.seek(start + CHUNK)
+            file.readline()
+            end = min(file.tell(), size)
+            yield start, end
+
+
+def _texts_at(source: Source, start: int, end: int) -> list[str]:
+    with source.path.open("rb") as file:
+        file.seek(start)
+        chunk = file.read(end - start)
+    chunk = chunk.removeprefix(codecs.BOM_UTF8) if start == 0 else chunk
+    return _texts_of_lines(source, chunk, lambda: _lines_before(source.path, start) + 1)
+
+
+def _texts_of_lines(source: Source, chunk: bytes, first: Callable[[], int]) -> list[str]:
+    texts = fast_texts(chunk, str(source.column), source.schema)
+    if texts is None:
+        return texts_by_line(chunk, source.path, first, str(source.column), source.named)
+    return texts
+
+
+def _lines_before(path: Path, start: int) -> int:
+    lines = 0
+    with path.open("rb") as file:
+        while start:
+            chunk = file.read(min(start, CHUNK))
+            lines, start = lines + chunk.count(b"\n"), start - len(chunk)
+    return lines
+
+
+def _read_lines(source: Source) -> Iterator[list[str]]:
+    """Texts of JSON Lines that have to be unpacked or decoded."""
+    first = 1
+    with open_text(source) as file:
+        while lines := file.readlines(CHUNK):
+            yield _texts_of_lines(source, "".join(lines).encode(), partial(int, first))
+            first += len(lines)
+
+
+def _read_json(source: Source) -> Iterator[list[str]]:
+    """Texts of JSON that is one value, and so has to be read whole."""
+    rows, where = read_rows(source.path, source.column, source.named and source.encoding)
+    if not rows:
+        raise ValueError(f"{source.path}: there are no rows in it to train on")
+    column = find_column(source.path, examples_of(rows), source.column)
+    for start in range(0, len(rows), ROWS):
+        texts = []
+        for number, row in enumerate(rows[start : start + ROWS], start=start):
+            try:
+                texts.append(join_row(row, column))
+            except BadRow as error:
+                raise ValueError(f"{source.path}, {where(number)}{error.problem}") from error
+        yield texts
+
+
+def _read_csv(source: Source) -> Iterator[list[str]]:
+    return csv_texts(source.path, str(source.column), source.sep, source.encoding)
+
+
+def _read_parquet(source: Source) -> Iterator[list[str]]:
+    column, done = str(source.column), 0
+    with open_parquet(source.path) as file:
+        name = column if column in file.schema_arrow.names else column.partition(".")[0]
+        for batch in file.iter_batches(ROWS, columns=[name]):
+            values = converted(batch.column(0), plain(batch.column(0).type, column[len(name) + 1 :])).to_pylist()
+            try:
+                texts = join_values([value_at({name: value}, column) for value in values], column)
+            except BadRow as error:
+                raise ValueError(f"{source.path}, row {done + error.row}{error.problem}") from error
+            yield texts
+            done += len(values)
+
+
+READERS: dict[str, Callable[[Source], Iterator[list[str]]]] = {
+    "lines": _read_lines,
+    "json": _read_json,
+    "csv": _read_csv,
+    "parquet": _read_parquet,
+}
