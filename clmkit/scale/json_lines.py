@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 from pyarrow import json as arrow_json
@@ -14,8 +14,10 @@ from clmkit.texts import BadRow, calls_tool, join_values, text_of
 DIGITS = 4300  # of a whole number, Python's own limit
 TOO_DEEP = ": lists and objects are nested too deep to be read: flatten them, or remove the row"
 
+Utf8: TypeAlias = bytes
 
-def fast_texts(chunk: bytes, column: str, schema: pa.Schema | None) -> list[str] | None:
+
+def fast_texts(chunk: Utf8, column: str, schema: pa.Schema | None) -> list[str] | None:
     """The joined texts of whole lines by Arrow's reader, which passes over all other columns.
 
     Args:
@@ -41,7 +43,7 @@ def fast_texts(chunk: bytes, column: str, schema: pa.Schema | None) -> list[str]
 
 
 def texts_by_line(
-    chunk: bytes, path: Path, first: Callable[[], int], column: str, encoding: str | None = None
+    chunk: Utf8, path: Path, first: Callable[[], int], column: str, encoding: str | None = None
 ) -> list[str]:
     """The joined texts of whole lines, of which each that is not blank holds an object.
 
@@ -67,7 +69,7 @@ def texts_by_line(
     return texts
 
 
-def json_object(line: bytes) -> dict[str, Any]:
+def json_object(line: Utf8) -> dict[str, Any]:
     """The object on a line.
 
     Raises:
