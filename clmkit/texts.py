@@ -156,25 +156,24 @@ def _type_of(features: Mapping[str, Any], column: str) -> Any:
     return getattr(found, "feature", found)
 
 
-def holds_text(features: Mapping[str, Any], column: str, parts: bool = False) -> bool:
-    """Whether a column holds strings, or lists of strings, or parts of messages, as far as its type tells.
-
-    A column of mixed types is of Datasets' type Json: the row that is no text is named when it is joined.
+def holds_text(features: Mapping[str, Any], column: str, mixed: bool = False) -> bool:
+    """Whether a column holds strings, or lists of strings, as far as its type tells.
 
     Args:
         features: Columns by name.
         column: Its name.
-        parts: Whether the parts that ``text_of`` joins count as text.
+        mixed: Whether a type counts too of which each row says whether it is text: the parts that ``text_of`` joins,
+            and Datasets' type Json, which reads the text ``"0"`` as a number.
     """
     item = _type_of(features, column)
-    in_parts = parts and isinstance(item, Mapping) and {"type", "text"} <= set(item)
-    return type(item).__name__ == "Json" or in_parts or _is_text(item)
+    in_parts = isinstance(item, Mapping) and {"type", "text"} <= set(item)
+    return _is_text(item) or (mixed and (in_parts or type(item).__name__ == "Json"))
 
 
 def _check_holds_text(features: Features, column: str) -> None:
     if _type_of(features, column) is None:
         raise ValueError(no_column(column, features))
-    if not holds_text(features, column, parts=True):
+    if not holds_text(features, column, mixed=True):
         kind = features[column] if column in features else _type_of(features, column)
         raise ValueError(f"column {column!r} holds {kind}, not text: every answer must be a string")
 

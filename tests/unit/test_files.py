@@ -584,6 +584,14 @@ def test_contents_that_are_now_text_and_now_parts_are_read_beside_arguments_of_a
         load_local(path)
 
 
+@pytest.mark.parametrize("text", ["0", "true", "null", '"a"', "[1]"])
+def test_a_text_that_looks_like_json_is_that_text_beside_parts_too(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    parts = [{"type": "text", "text": text}]
+    path.write_bytes(as_jsonl([{"messages": [{"role": "user", "content": content}]} for content in (text, parts)]))
+    assert list(join_answers(load_local(path))["text"]) == [text, text]
+
+
 def test_what_describes_files_depends_on_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
     content = bytearray(b"x" * (2**20 + 2**22))
