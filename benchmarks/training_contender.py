@@ -82,7 +82,7 @@ def course(model: Any, blocks: DatasetDict, job: dict[str, Any], clock: Clock, *
         model,
         blocks,
         tokenizer,
-        output_dir=job["folder"],
+        output_dir=f"{job['folder']}-by-clmkit",
         max_steps=job["steps"],
         learning_rate=job["learning_rate"],
         eval_strategy="no",
