@@ -77,7 +77,7 @@ def read_json(path: Path, text_column: str | None, encoding: str | None, place: 
     Raises:
         ValueError: If it is malformed, or its text is none, with file and line, or file and row.
     """
-    rows, where = _json_rows(path, text_column, encoding)
+    rows, where = read_rows(path, text_column, encoding)
     if not rows:
         return None
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -180,15 +180,6 @@ def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, An
 
 
 def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
-    """The rows of a JSON file as they are, and how the place of each is named.
-
-    Raises:
-        ValueError: As ``load_local``.
-    """
-    return _json_rows(path, text_column, encoding)
-
-
-def _json_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
     """The rows of a JSON file of any of the shapes of ``load_local``, and how the place of each is named.
 
     Raises:

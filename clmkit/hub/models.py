@@ -1,12 +1,11 @@
 """Whether a folder or a repository holds a causal language model, told from its files before anything is computed."""
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from clmkit.hub.weights import what_is_broken
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -95,7 +94,7 @@ def check_files(folder: Path, weights: Sequence[Path], name: str) -> None:
         if path.is_file():
             _read_json(path, name)
     for path in weights:
-        if reason := _is_broken(path):
+        if reason := what_is_broken(path):
             raise ValueError(f"{path.name} of {name!r} is not whole ({reason}): download or copy it once more")
     if (folder / "generation_config.json").is_file():
         from transformers import GenerationConfig
@@ -104,19 +103,6 @@ def check_files(folder: Path, weights: Sequence[Path], name: str) -> None:
             GenerationConfig.from_pretrained(folder)
         except ValueError as error:
             raise ValueError(f"generation_config.json of {name!r} contradicts itself: {error}") from error
-
-
-def _is_broken(weights: Path) -> str:
-    """What is wrong with the frame of a file of weights; nothing is read of the weights themselves."""
-    if weights.suffix == ".safetensors":
-        try:
-            with safe_open(weights, "numpy"):
-                return ""  # its header was read, and agrees with its size
-        except SafetensorError as error:
-            return str(error)
-    with weights.open("rb") as file:  # PyTorch's is a ZIP file, whose table comes last, or an older plain pickle
-        packed = file.read(2) == b"PK"
-    return "" if weights.stat().st_size and (not packed or zipfile.is_zipfile(weights)) else "its end is missing"
 
 
 def _read_json(path: Path, name: str) -> Any:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,19 @@ def say_pickle(name: str) -> None:
     )
 
 
+def what_is_broken(weights: Path) -> str:
+    """What is wrong with the frame of a file of weights, if anything is; nothing is read of the weights themselves."""
+    if weights.suffix == ".safetensors":
+        try:
+            with safe_open(weights, "numpy"):
+                return ""  # its header was read, and agrees with its size
+        except SafetensorError as error:
+            return str(error)
+    with weights.open("rb") as file:  # PyTorch's is a ZIP file, whose table comes last, or an older plain pickle
+        packed = file.read(2) == b"PK"
+    return "" if weights.stat().st_size and (not packed or zipfile.is_zipfile(weights)) else "its end is missing"
+
+
 def is_model(folder: Path) -> bool:
     """Whether ``from_pretrained`` of Transformers would find a model in the folder, and its weights whole."""
     if not (folder / "config.json").is_file():
@@ -60,11 +74,10 @@ def is_model(folder: Path) -> bool:
     try:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
         files = weight_files(folder)
-        for path in files:
-            if path.suffix == ".safetensors":
-                with safe_open(path, "numpy"):
-                    pass  # its header was read, and agrees with its size
-    except (FileNotFoundError, SafetensorError, ValueError) as error:  # ValueError: it is no JSON, or no text
-        print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=str(error)))
+        problem = next(filter(None, map(what_is_broken, files)), "")
+    except (FileNotFoundError, ValueError) as error:  # ValueError: it is no JSON, or no text
+        problem = str(error)
+    if problem:
+        print(_("The model in {folder} was not written whole: {error}", folder=folder.as_posix(), error=problem))
         return False
     return bool(files)

@@ -14,9 +14,9 @@ from tests.notebooks.test_notebooks import NOTEBOOKS, Workspace, code_cells
 from tests.notebooks.test_notebooks import workspace as workspace  # a fixture
 from tools.course import KERNEL
 
-TRAINS = re.compile(r"\.train\(|\.fit\(|\btrain\(|notebook_launcher\(|find_or_train\(")
+TRAINS = re.compile(r"\.train\(|\.fit\(|\btrain\(|notebook_launcher\(|find_or_train\(|clmkit train")
 MEASURES = re.compile(r"perf_counter|%time|timeit|Time:")  # seconds differ
-NUMBERED = re.compile(r"0x[0-9a-f]+|model_id='\w+'")
+NUMBERED = re.compile(r"0x[0-9a-f]+|model_id='\w+'|Time: .*")  # ids, and an estimate of seconds
 LIGHT = {"01_login", "02_load_eli5", "03_flatten", "04_tokenize"}
 PATHS = [
     pytest.param(path, id=path.stem, marks=[] if path.stem in LIGHT else [pytest.mark.long, pytest.mark.timeout(1800)])
@@ -37,14 +37,15 @@ def again(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return nbformat.v4.new_code_cell(cell.source, metadata=cell.metadata)
 
 
-def said(cell: nbformat.NotebookNode) -> str:
-    """What a cell prints and returns; bars and logs on stderr are not part of it."""
+def said(cell: nbformat.NotebookNode) -> list[str]:
+    """The lines that a cell prints and returns, sorted, as processes print in any order; bars and logs on stderr are no
+    part of it."""
     texts = [
         output.text if output.output_type == "stream" else output.get("data", {}).get("text/plain", "")
         for output in cell.outputs
         if output.get("name") != "stderr"
     ]
-    return NUMBERED.sub("#", "".join(texts))
+    return sorted(NUMBERED.sub("#", "".join(texts)).splitlines())
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tools import site as build
 
@@ -35,6 +35,10 @@ EVERY_PAGE = [
 Watched = tuple[Page, list[str]]
 
 
+def _left(request: Request) -> bool:
+    return request.failure == "net::ERR_ABORTED"
+
+
 @contextmanager
 def watched_page(browser: Browser, address: str) -> Iterator[Watched]:
     """A new page, and what goes wrong there: errors in the console, and what is asked of another host or fails."""
@@ -44,7 +48,8 @@ def watched_page(browser: Browser, address: str) -> Iterator[Watched]:
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: None if request.url.startswith(address) else wrong.append(request.url))
-        page.on("requestfailed", lambda request: wrong.append(f"{request.url} failed"))
+        # A page that is left before its icon has come aborts that request; nothing of it has failed.
+        page.on("requestfailed", lambda request: _left(request) or wrong.append(f"{request.url} failed"))
         page.on("response", lambda response: wrong.append(response.url) if response.status >= 400 else None)
         yield page, wrong
 

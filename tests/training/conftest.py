@@ -51,22 +51,22 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_documents(tmp_path_factory.mktemp("data") / "documents.jsonl", range(60))
 
 
+def write_shards(folder: Path, files: int, texts: int) -> Path:
+    for number in range(files):
+        write_documents(folder / f"{number}.jsonl", range(texts * number, texts * (number + 1)))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of four files of 50 texts each."""
-    folder = tmp_path_factory.mktemp("shards")
-    for number in range(4):
-        write_documents(folder / f"{number}.jsonl", range(50 * number, 50 * number + 50))
-    return folder
+    return write_shards(tmp_path_factory.mktemp("shards"), files=4, texts=50)
 
 
 @pytest.fixture(scope="session")
 def small_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of two files of 12 texts each: an epoch is a few steps."""
-    folder = tmp_path_factory.mktemp("small_shards")
-    for number in range(2):
-        write_documents(folder / f"{number}.jsonl", range(12 * number, 12 * number + 12))
-    return folder
+    return write_shards(tmp_path_factory.mktemp("small_shards"), files=2, texts=12)
 
 
 def words(**options: Any) -> list[str]:
