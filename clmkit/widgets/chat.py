@@ -4,19 +4,19 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from threading import Lock, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
-from ipywidgets import HTML, Button, HBox, Layout, Textarea, VBox
+from ipywidgets import Button, HBox, Layout, Textarea, VBox
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from clmkit.conversations import TokenLoss, answer_questions
 from clmkit.messages import _, drawn, label
 from clmkit.prompts import DRAWING
-from clmkit.widgets.explorers import own_direction, somebody_is_there
-from clmkit.widgets.playground import TextStream, status_line, text_panel
+from clmkit.widgets.explorers import somebody_is_there
+from clmkit.widgets.playground import Panels, TextStream
 from clmkit.widgets.plots import show
 
 if TYPE_CHECKING:
@@ -96,54 +96,31 @@ def plot_answers(question: str, answers: Mapping[str, str]) -> None:
     show(figure, label("Answers to the question {question!r}. {answers}", question=question, answers=parts))
 
 
-class _Chat:
-    """A question, and a panel for each answer; the model writes in a thread of its own."""
+class _Chat(Panels):
+    """A question, and a panel for each answer."""
+
+    kind = "chat"
 
     def __init__(self, answers: Mapping[str, Answer], question: str) -> None:
+        super().__init__(answers)
         self.answers = answers
         layout = Layout(width="98%", height="4em")
         self.question = Textarea(question, description=_("Question"), layout=layout)
-        self.panels = {name: HTML() for name in answers}
-        self.status, self.turn = HTML(), Lock()
-        self.newest = object()  # which click was the last
-        for name in answers:
-            self.write(name, "")
 
     def container(self) -> VBox:
         ask = Button(description=_("Ask"), button_style="primary")
-        ask.on_click(self.on_ask)
+        ask.on_click(lambda _button: self.begin(self.question.value))
         column = Layout(flex="1 1 24em", min_width="0", margin="0 1em 0 0")
-        for panel in self.panels.values():
+        for panel in self.texts.values():
             panel.layout = column
-        row = HBox(list(self.panels.values()), layout=Layout(flex_flow="row wrap"))
-        box = VBox([own_direction(), self.question, HBox([ask, self.status]), row])
-        box.add_class("clmkit-chat")
-        return box
+        row = HBox(list(self.texts.values()), layout=Layout(flex_flow="row wrap"))
+        return self.box(self.question, HBox([ask, self.status]), row)
 
-    def tell(self, sentence: str) -> None:
-        self.status.value = status_line(sentence)
-
-    def write(self, name: str, text: str, busy: bool = False) -> None:
-        self.panels[name].value = text_panel(name, text, busy)
-
-    def on_ask(self, _button: Any = None) -> None:
-        self.newest = asked = object()
-        Thread(target=self.run, args=(asked, self.question.value), name="clmkit-chat", daemon=True).start()
-
-    def run(self, asked: object, question: str) -> None:
-        with self.turn:  # a second question waits for the first
-            if asked is not self.newest:
-                return  # and of all that wait, the last one is answered
-            try:
-                self.tell(_("Answering"))
-                for name, answer in self.answers.items():
-                    self.write(name, answer(question, partial(self.write, name, busy=True)))
-                self.tell(_("Done"))
-            except ValueError as error:
-                self.tell(str(error))
-            except Exception as error:
-                self.tell(f"{type(error).__name__}: {error}")
-                raise  # the traceback goes where the kernel writes a thread's errors
+    def write_all(self, stop: Event, asked: Any) -> None:
+        self.tell(_("Answering"))
+        for name, answer in self.answers.items():
+            self.write(name, answer(asked, partial(self.write, name, busy=True)))
+        self.tell(_("Done"))
 
 
 def open_chat(

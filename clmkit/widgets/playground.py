@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from threading import Event, Lock, Thread
 from typing import Any
@@ -149,60 +149,88 @@ def bars(name: str, steps: Sequence[SamplingStep]) -> str:
     )
 
 
-def status_line(sentence: str) -> str:
-    """What goes on, as HTML that a screen reader reads when it changes."""
-    return f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+class Panels:
+    """A panel of text for each name, and a line that says what goes on.
 
-
-def text_panel(name: str, text: str, busy: bool = False) -> str:
-    """A text under a name, as HTML; a screen reader waits while it is busy, and does not read each word anew."""
-    live = f'aria-live="polite" aria-busy="{str(busy).lower()}"'
-    return (
-        f'<div style="{THEME};font-weight:bold">{html.escape(name)}</div>'
-        f'<div dir="auto" {live} style="{PANEL}">{html.escape(text)}</div>'
-    )
-
-
-class _Playground:
-    """Controls, and for each model its text and its bars.
-
-    A text is written in a thread of its own, so that a click on Stop is heard meanwhile.
+    Texts are written in a thread of their own, so that a click is heard meanwhile.
     """
 
-    def __init__(self, models: Mapping[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
-        self.models, self.tokenizer = models, tokenizer
-        self.controls = _controls(prompt)
-        self.texts = {name: HTML() for name in models}
-        self.bars = {name: HTML() for name in models}
-        self.status = HTML()
-        self.stop = Event()  # of the newest text
-        self.turn, self.drawing = Lock(), Lock()
+    kind: str  # names the thread, and the box for CSS
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Make the panels, which are empty yet."""
+        self.texts = {name: HTML() for name in names}
+        self.status, self.turn = HTML(), Lock()
+        self.stop = Event()  # of the newest texts
         for name, text in self.texts.items():
             text.add_class("clmkit-text")
             self.write(name, "")
+
+    def box(self, *parts: Widget) -> VBox:
+        """Everything, one below the other."""
+        box = VBox([own_direction(), *parts])
+        box.add_class(f"clmkit-{self.kind}")
+        return box
+
+    def tell(self, sentence: str) -> None:
+        """Say what goes on; a screen reader reads it when it changes."""
+        self.status.value = f'<span role="status" style="{THEME}">{html.escape(sentence)}</span>'
+
+    def write(self, name: str, text: str, busy: bool = False) -> None:
+        """Put a text into its panel; a screen reader waits while it is busy, and does not read each word anew."""
+        live = f'aria-live="polite" aria-busy="{str(busy).lower()}"'
+        self.texts[name].value = (
+            f'<div style="{THEME};font-weight:bold">{html.escape(name)}</div>'
+            f'<div dir="auto" {live} style="{PANEL}">{html.escape(text)}</div>'
+        )
+
+    def begin(self, asked: Any) -> None:
+        """Write anew, by ``write_all``; of several calls that wait for the texts before, only the last does."""
+        self.stop.set()
+        self.stop = Event()
+        Thread(target=self._run, args=(self.stop, asked), name=f"clmkit-{self.kind}", daemon=True).start()
+
+    def _run(self, stop: Event, asked: Any) -> None:
+        with self.turn:  # the run before this one ends first
+            if stop is not self.stop:
+                return
+            try:
+                self.write_all(stop, asked)
+            except ValueError as error:
+                self.tell(str(error))
+            except Exception as error:
+                self.tell(f"{type(error).__name__}: {error}")
+                raise  # the traceback goes where the kernel writes a thread's errors
+
+    def write_all(self, stop: Event, asked: Any) -> None:
+        """Write the texts that are asked for; ``stop`` is set once nobody waits for them any more."""
+        raise NotImplementedError
+
+
+class _Playground(Panels):
+    """Controls, and for each model its text and its bars."""
+
+    kind = "playground"
+
+    def __init__(self, models: Mapping[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
+        super().__init__(models)
+        self.models, self.tokenizer = models, tokenizer
+        self.controls, self.drawing = _controls(prompt), Lock()
+        self.bars = {name: HTML() for name in models}
         for name in OF_A_TOKEN:
             self.controls[name].observe(self.draw_bars, "value")
         self.draw_bars()
 
     def container(self) -> VBox:
-        """Everything, laid out."""
         generate = Button(description=_("Generate"), button_style="primary")
         stop = Button(description=_("Stop"))
-        generate.on_click(self.on_generate)
-        stop.on_click(self.on_stop)
+        generate.on_click(lambda _button: self.begin(_values(self.controls)))
+        stop.on_click(lambda _button: self.stop.set())
         prompt, *numbers = self.controls.values()
         wrap, column = Layout(flex_flow="row wrap"), Layout(flex="1 1 26em", min_width="0", margin="0 1em 0 0")
         columns = [VBox([self.texts[name], self.bars[name]], layout=column) for name in self.models]
-        numbers_box, buttons = Box(numbers, layout=wrap), HBox([generate, stop, self.status])
-        box = VBox([own_direction(), prompt, numbers_box, buttons, Box(columns, layout=wrap)])
-        box.add_class("clmkit-playground")
-        return box
-
-    def tell(self, sentence: str) -> None:
-        self.status.value = status_line(sentence)
-
-    def write(self, name: str, text: str, busy: bool = False) -> None:
-        self.texts[name].value = text_panel(name, text, busy)
+        buttons = HBox([generate, stop, self.status])
+        return self.box(prompt, Box(numbers, layout=wrap), buttons, Box(columns, layout=wrap))
 
     def draw_bars(self, _change: Any = None) -> None:
         with self.drawing:  # JupyterLab may deliver two changes in two threads
@@ -213,34 +241,15 @@ class _Playground:
                 except ValueError as error:  # a prompt that is not finished yet, or too long
                     self.bars[name].value = f'<p style="{THEME}">{html.escape(str(error))}</p>'
 
-    def on_stop(self, _button: Any = None) -> None:
-        self.stop.set()
-
-    def on_generate(self, _button: Any = None) -> None:
-        self.stop.set()  # a second press begins anew
-        self.stop = Event()
-        run = Thread(target=self.run, args=(self.stop, _values(self.controls)), name="clmkit-playground", daemon=True)
-        run.start()
-
-    def run(self, stop: Event, values: dict[str, Any]) -> None:
-        with self.turn:  # the run before this one ends first
-            if stop is not self.stop:
-                return
-            try:
-                self.tell(_("Generating"))
-                for name in self.models:
-                    self.write(name, "")
-                for name, model in self.models.items():
-                    if not stop.is_set():
-                        show = partial(self.write, name, busy=True)
-                        text = stream_text(model, self.tokenizer, on_text=show, stop=stop, **values)
-                        self.write(name, text)
-                self.tell(_("Stopped") if stop.is_set() else _("Done"))
-            except ValueError as error:
-                self.tell(str(error))
-            except Exception as error:
-                self.tell(f"{type(error).__name__}: {error}")
-                raise  # the traceback goes where the kernel writes a thread's errors
+    def write_all(self, stop: Event, asked: Any) -> None:
+        self.tell(_("Generating"))
+        for name in self.models:
+            self.write(name, "")
+        for name, model in self.models.items():
+            if not stop.is_set():
+                show = partial(self.write, name, busy=True)
+                self.write(name, stream_text(model, self.tokenizer, on_text=show, stop=stop, **asked))
+        self.tell(_("Stopped") if stop.is_set() else _("Done"))
 
 
 def open_playground(models: Mapping[str, PreTrainedModel], tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
