@@ -11,7 +11,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clmkit.evaluation import WORD_START, evaluation_mode, special_ids
-from clmkit.prompts import check_room, continue_prompts, drawing_from, looks_back
+from clmkit.prompts import check_room, continue_prompts
 from clmkit.texts import calls_tool, text_of
 from clmkit.tracks import check_whole_number
 
@@ -34,26 +34,22 @@ def as_conversations(rows: Dataset) -> Dataset:
     Raises:
         ValueError: If the columns are others, or no row has both.
     """
-    if {"question", "answer"} <= set(rows.column_names):
-        pairs = [(_text(row["question"]), _text(row["answer"])) for row in rows.select_columns(["question", "answer"])]
-    elif {"title", "answers"} <= set(rows.column_names):
-        pairs = [
-            (_text(row["title"]), next(filter(None, map(_text, row["answers"]["text"] or [])), "")) for row in rows
-        ]
-    elif "messages" in rows.column_names:
-        found = [messages for messages in map(_plain_messages, rows["messages"]) if messages]
-        if not found:
-            raise ValueError(f"none of {len(rows)} rows has messages that are all texts and end with an answer")
-        return Dataset.from_list([{"messages": messages} for messages in found])
+    columns, wanted = set(rows.column_names), "both a question and an answer"
+    if {"question", "answer"} <= columns:
+        found = [_messages(row["question"], [row["answer"]]) for row in rows.select_columns(["question", "answer"])]
+    elif {"title", "answers"} <= columns:
+        found = [_messages(row["title"], row["answers"]["text"]) for row in rows]
+    elif "messages" in columns:
+        found = list(map(_plain_messages, rows["messages"]))
+        wanted = "messages that are all texts and end with an answer"
     else:
         raise ValueError(
             f"no questions and answers: the columns are {', '.join(rows.column_names)}, and have to be question and "
             "answer, or ELI5's title and answers, or messages"
         )
-    pairs = [(question, answer) for question, answer in pairs if question and answer]
-    if not pairs:
-        raise ValueError(f"none of {len(rows)} rows has both a question and an answer")
-    return Dataset.from_list([{"messages": _messages(question, answer)} for question, answer in pairs])
+    if not any(found):
+        raise ValueError(f"none of {len(rows)} rows has {wanted}")
+    return Dataset.from_list([{"messages": messages} for messages in found if messages])
 
 
 def _plain_messages(messages: Any) -> list[dict[str, str]]:
@@ -76,8 +72,10 @@ def _text(cell: Any) -> str:
     return "" if cell is None else str(cell).strip()
 
 
-def _messages(question: str, answer: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+def _messages(question: Any, answers: Sequence[Any] | None) -> list[dict[str, str]]:
+    """A question and the first of its answers that says something; none if the question or every answer is empty."""
+    asked, answer = _text(question), next(filter(None, map(_text, answers or [])), "")
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}] if asked and answer else []
 
 
 def check_chat_template(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -199,11 +197,7 @@ def answer_questions(
         raise ValueError(f"there is one answer to a question, and {' and '.join(more)} asks for more: leave it out")
     documents = [_render(tokenizer, [{"role": "user", "content": question}]) for question in questions]
     check_room(max(map(len, documents)), max_new_tokens, model)
-    size = 1 if looks_back(model) else len(documents)
-    added: list[list[int]] = []
-    with evaluation_mode(model), drawing_from(seed, model.device):
-        for start in range(0, len(documents), size):
-            batch, settings = documents[start : start + size], {"do_sample": False, **arguments}
-            added += continue_prompts(model, tokenizer, batch, max_new_tokens, **settings)
+    settings = {"batch_size": len(documents), "seed": seed, "do_sample": False, **arguments}
+    added = continue_prompts(model, tokenizer, documents, max_new_tokens, **settings)
     answers: list[str] = tokenizer.batch_decode(added, skip_special_tokens=True)
     return [answer.strip() for answer in answers]

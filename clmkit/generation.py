@@ -10,7 +10,7 @@ from transformers import LogitsProcessorList, PreTrainedModel, PreTrainedTokeniz
 from transformers.generation.streamers import BaseStreamer
 
 from clmkit.evaluation import evaluation_mode
-from clmkit.prompts import continue_prompts, drawing_from, encode_prompts, looks_back, one_text, pad_left
+from clmkit.prompts import continue_prompts, encode_prompts, one_text, pad_left
 from clmkit.tracks import check_whole_number
 
 # The field of each processor of scores that generate may apply, in its order.
@@ -142,14 +142,10 @@ def generate_texts(
         arguments = {"repetition_penalty": float(repetition_penalty), "do_sample": False}
     arguments |= {"streamer": streamer, "stopping_criteria": stopping_criteria}
     documents = encode_prompts(model, tokenizer, prompts, max_new_tokens)
-    size = 1 if looks_back(model) else batch_size
-    texts: list[str] = []
-    with drawing_from(seed, model.device), evaluation_mode(model):
-        for start in range(0, len(documents), size):
-            batch = documents[start : start + size]
-            added = continue_prompts(model, tokenizer, batch, max_new_tokens, **arguments)
-            rows = [ids + more for ids, more in zip(batch, added, strict=True)]
-            texts += tokenizer.batch_decode(rows, skip_special_tokens=True)
+    arguments |= {"batch_size": batch_size, "seed": seed}
+    added = continue_prompts(model, tokenizer, documents, max_new_tokens, **arguments)
+    rows = [ids + more for ids, more in zip(documents, added, strict=True)]
+    texts: list[str] = tokenizer.batch_decode(rows, skip_special_tokens=True)
     return texts
 
 

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from clmkit.chunking import context_length
+from clmkit.evaluation import evaluation_mode
 
 # What a model's own generation config may ask for, and a function that promises one text a prompt does not take: more
 # texts than one, more than tokens, other searches, other helpers, other ends, and what the machine may lack.
@@ -101,23 +102,13 @@ def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, 
     return {name: torch.tensor(rows, device=device) for name, rows in columns.items()}
 
 
-def looks_back(model: PreTrainedModel) -> bool:
-    """Whether the model's own generation config has a field for which each prompt has to be continued alone."""
-    return any(getattr(model.generation_config, name, None) for name in LOOKING_BACK)
-
-
 def one_text(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int, new_tokens: int
 ) -> dict[str, Any]:
     """The arguments by which ``generate`` gives one text a prompt, whatever the model's own generation config asks.
 
-    What is the model's taste stays: what it likes, avoids or forbids to write, and where it ends.
-
-    Args:
-        model: Has the generation config.
-        tokenizer: Its tokenizer.
-        length: Of the prompts, in tokens.
-        new_tokens: How many to add at most.
+    What is the model's taste stays: what it likes, avoids or forbids to write, and where it ends. The prompts have so
+    many tokens (``length``), to which ``new_tokens`` are added at most.
     """
     own: Any = model.generation_config
     settings = {name: value for name, value in OVERRIDDEN.items() if getattr(own, name, None) is not None}
@@ -139,22 +130,30 @@ def continue_prompts(
     tokenizer: PreTrainedTokenizerBase,
     documents: Sequence[list[int]],
     new_tokens: int,
+    *,
+    batch_size: int,
+    seed: int,
     **arguments: Any,
 ) -> list[list[int]]:
-    """The new tokens of each prompt of one batch, up to the one that ends it.
+    """The new tokens of each prompt, up to the one that ends it; they are drawn in batches, from a seed.
 
-    Args:
-        model: A causal language model, in evaluation mode.
-        tokenizer: Its tokenizer.
-        documents: The prompts' tokens.
-        new_tokens: How many to add at most.
-        **arguments: More for ``generate``; they win over ``one_text``.
+    More arguments for ``generate`` win over ``one_text``.
     """
-    inputs = pad_left(documents, model.device)
-    length = inputs["input_ids"].shape[1]
-    settings = {**one_text(model, tokenizer, length, new_tokens), **arguments}
+    if any(getattr(model.generation_config, name, None) for name in LOOKING_BACK):
+        batch_size = 1
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
-    rows: list[list[int]] = generate(**inputs, tokenizer=tokenizer, **settings)[:, length:].tolist()
-    ends = set(_as_list(settings["eos_token_id"]))
-    stops = [next((place for place, token in enumerate(row) if token in ends), len(row)) for row in rows]
-    return [row[: stop + 1] for row, stop in zip(rows, stops, strict=True)]
+    added: list[list[int]] = []
+    with drawing_from(seed, model.device), evaluation_mode(model):
+        for start in range(0, len(documents), batch_size):
+            inputs = pad_left(documents[start : start + batch_size], model.device)
+            length = inputs["input_ids"].shape[1]
+            settings = {**one_text(model, tokenizer, length, new_tokens), **arguments}
+            rows = generate(**inputs, tokenizer=tokenizer, **settings)[:, length:].tolist()
+            ends = set(_as_list(settings["eos_token_id"]))
+            added += [_up_to_end(row, ends) for row in rows]
+    return added
+
+
+def _up_to_end(row: list[int], ends: set[int]) -> list[int]:
+    stop = next((place for place, token in enumerate(row) if token in ends), len(row))
+    return row[: stop + 1]

@@ -44,11 +44,7 @@ def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
     """Show controls, and what a function displays for their values, anew whenever one is changed.
 
     Where nobody is there to touch them (``CLMKIT_WIDGETS=0``, which runs of whole notebooks set), it is displayed once,
-    for the values that the controls begin with.
-
-    Args:
-        draw: Displays something; its arguments have the names of the controls.
-        controls: Widgets with a value.
+    for the values that the controls begin with. The arguments of ``draw`` have the names of the controls.
     """
     if somebody_is_there():
         display(VBox([own_direction(), *controls.values(), interactive_output(draw, controls)]))
@@ -140,10 +136,7 @@ def show_tokens(
 ) -> None:
     """Display the tokens of a text in a row, each with its id and its number of bytes; special ones are dashed.
 
-    Args:
-        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
-        text: Any text.
-        beside: A second one, whose tokens are displayed beside those of the first.
+    With a second tokenizer, its tokens are displayed beside those of the first.
 
     Raises:
         ValueError: As ``split_tokens``.
@@ -176,10 +169,7 @@ def inspect_tokens(
 def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> None:
     """Display how documents fall into blocks, and say what is left over and how many blocks cross a border.
 
-    Args:
-        lengths: Tokens in each document, without its eos_token.
-        block_size: Tokens in a block.
-        end_token: Whether each document ends in an eos_token.
+    The lengths are those in tokens without an eos_token, with which ``end_token`` ends each document.
     """
     lengths = [length + end_token for length in lengths]
     blocks, left_over = divmod(sum(lengths), block_size)

@@ -49,7 +49,7 @@ def _run(model: PreTrainedModel, inputs: Any) -> Any:
     usual = model.config._attn_implementation  # private to transformers, which tells it nowhere else; a test names it
     model.set_attn_implementation("eager")
     try:
-        with torch.no_grad(), evaluation_mode(model):
+        with evaluation_mode(model):
             return model(**inputs, output_attentions=True, output_hidden_states=True)
     finally:
         model.set_attn_implementation(usual)
