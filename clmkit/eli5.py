@@ -1,8 +1,8 @@
 """Load ELI5-Category, from the first of three sources that can serve it, or a learner's own file in its place."""
 
 import glob
+from collections.abc import Iterable
 from datetime import date
-from fnmatch import fnmatch
 from pathlib import Path
 
 from datasets import Dataset, Features, List, Value, load_dataset
@@ -12,7 +12,7 @@ from pyarrow import ArrowInvalid
 from clmkit.files import load_files
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.hub.data_sets import open_hub_data
-from clmkit.hub.download import download, download_gzip
+from clmkit.hub.download import download, download_gzip, files_of
 from clmkit.messages import _, ngettext
 from clmkit.paths import find_files
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track
@@ -109,8 +109,7 @@ def _load_from_first_source(track: Track) -> Dataset:
     raise ConnectionError(
         "ELI5-Category could not be loaded from any of its three sources:"
         + "".join(f"\n  {problem}" for problem in problems)
-        + "\n"
-        + "Check the network, or take the bundled sample: choose_track('quick')"
+        + "\nCheck the network, or take the bundled sample: choose_track('quick')"
     ) from problems[-1]
 
 
@@ -149,20 +148,18 @@ def _say_loaded(revision: str | None, count: int) -> str:
 def _load_parquet(track: Track, revision: str) -> tuple[Dataset, str]:
     """The rows of one revision of the Hub's repository, and its commit."""
     folder = download(HUB_DATA, [DATA_FILES], required=[DATA_FILES], repo_type="dataset", revision=revision)
-    # The converted revision has default/train/0000.parquet: the pattern is one of whole paths.
-    paths = [path for path in sorted(folder.rglob("*")) if fnmatch(path.relative_to(folder).as_posix(), DATA_FILES)]
-    files = [glob.escape(str(path)) for path in paths]
-    return _load_first_rows(track, "parquet", files), f"commit {folder.name}"
+    return _load_first_rows(track, "parquet", files_of(folder, [DATA_FILES]).values()), f"commit {folder.name}"
 
 
 def _load_authors_file(track: Track) -> tuple[Dataset, str]:
     """The rows of the file that the authors publish, which has no versions."""
     path = download_gzip(AUTHORS_FILE)
     version = f"read on {date.fromtimestamp(path.stat().st_mtime)}"
-    return _load_first_rows(track, "json", [glob.escape(str(path))]), version
+    return _load_first_rows(track, "json", [path]), version
 
 
-def _load_first_rows(track: Track, builder: str, files: list[str]) -> Dataset:
+def _load_first_rows(track: Track, builder: str, paths: Iterable[Path]) -> Dataset:
+    files = [glob.escape(str(path)) for path in paths]
     try:
         dataset = load_dataset(builder, data_files=files, split="train")
     except (*HUB_ERRORS, DatasetGenerationError, ArrowInvalid) as error:

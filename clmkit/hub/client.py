@@ -75,11 +75,8 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
     refused = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in READ_ONLY]
     if refused and all(map(_is_of_cache, refused)):
         return OSError(f"{sentence} Set HF_HOME to a folder that can be written, and start Python again")
-    if refused:
-        return OSError(f"{sentence} {remedy}".rstrip())
-    if status_of(error) in (401, 403):
-        return PermissionError(f"{sentence} {remedy}".rstrip())
-    return ConnectionError(f"{sentence} {remedy}".rstrip())
+    kind = OSError if refused else PermissionError if status_of(error) in (401, 403) else ConnectionError
+    return kind(f"{sentence} {remedy}".rstrip())
 
 
 def _is_of_cache(error: OSError) -> bool:
@@ -112,9 +109,7 @@ def reason(error: BaseException) -> str:
     if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
         return f"its owner gives access on request: ask for it on its page, and log in (status {status})"
     if status == 401:
-        if get_token() is None:
-            return "the Hub wants a login (status 401)"
-        return "the Hub refuses the token (status 401)"
+        return f"the Hub {'refuses the token' if get_token() else 'wants a login'} (status 401)"
     if status == 403:
         return "the token does not allow it (status 403)"
     if status == 404:

@@ -97,9 +97,6 @@ def download_gzip(url: str) -> Path:
 
     ``load_dataset(url)`` would wait for minutes, and keep a file with wrong bytes for ever.
 
-    Args:
-        url: Its address.
-
     Returns:
         The file, below ``HF_HOME``; by gzip's checksum it is whole.
 
@@ -155,25 +152,14 @@ def cached_folder(
     repo_type: RepoType = "model",
     revision: str = "main",
 ) -> Path | None:
-    """The folder that an earlier ``download`` of the same files filled, without asking the Hub.
-
-    Args:
-        repo_id: The repository.
-        patterns: Which of its files, by name or pattern.
-        required: Patterns of files that have to be there.
-        repo_type: ``"model"`` or ``"dataset"``.
-        revision: A branch, tag or commit.
-
-    Returns:
-        The folder, or ``None`` if a file is missing.
-    """
+    """The folder that an earlier ``download`` with these arguments filled; ``None`` if a file is missing."""
     try:
         found = snapshot_download(
             repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns), local_files_only=True
         )
     except LocalEntryNotFoundError:
         return None
-    return None if _missing(_files(Path(found), patterns), required) else Path(found)
+    return None if _missing(files_of(Path(found), patterns), required) else Path(found)
 
 
 def download_model(name: str, *, weights: bool = True) -> str:
@@ -193,9 +179,7 @@ def download_model(name: str, *, weights: bool = True) -> str:
         FileNotFoundError: If the folder lacks a file.
         ValueError: If it is no causal language model, a file of it is not whole, or its weights are a pickle and there
             is no PyTorch to load them.
-        PermissionError: As ``download``.
-        ConnectionError: As ``download``.
-        OSError: As ``download``.
+        OSError: As ``download``, whose errors are kinds of it.
     """
     folder = Path(name) if Path(name).is_dir() else _download_or_stand_in(name, weights)
     if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
@@ -252,13 +236,12 @@ def _download_model(name: str, weights: bool) -> Path:
 def _is_final(error: BaseException) -> bool:
     """Whether trying again can't help."""
     refused = status_of(error) in (401, 403, 404)
-    missing = type(error) is FileNotFoundError
-    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE
+    return refused or type(error) is FileNotFoundError or is_disk_full(error) or constants.HF_HUB_OFFLINE
 
 
 def _check(folder: Path, patterns: Sequence[str], required: Sequence[str]) -> None:
     """Raise unless the files are there and whole; those that are not whole are removed."""
-    files = _files(folder, patterns)
+    files = files_of(folder, patterns)
     corrupt = [name for name, path in files.items() if not _has_its_hash(path.resolve())]
     for name in corrupt:
         files[name].resolve().unlink(missing_ok=True)  # equal files share one
@@ -266,12 +249,11 @@ def _check(folder: Path, patterns: Sequence[str], required: Sequence[str]) -> No
     if corrupt:
         raise OSError(f"{', '.join(corrupt)} arrived with wrong bytes")
     if missing := _missing(files, required):
-        names = " and no ".join(missing)
-        raise FileNotFoundError(f"no {names} among its files")
+        raise FileNotFoundError(f"no {' and no '.join(missing)} among its files")
 
 
-def _files(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
-    """The files that were asked for; others of the cache, which programs share, are left alone."""
+def files_of(folder: Path, patterns: Sequence[str]) -> dict[str, Path]:
+    """The files of a folder whose paths in it fit one of the patterns, sorted by these paths."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {name: path for name, path in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
 

@@ -4,6 +4,7 @@ import json
 import re
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitInfo, HfApi
 
@@ -32,14 +33,7 @@ class Uploads:
     def __init__(
         self, folder: Path, name: str | None = None, token: str | None = None, private: bool | None = None
     ) -> None:
-        """Make the repository on the Hub, unless it is there.
-
-        Args:
-            folder: What is uploaded.
-            name: The repository; by default the last part of the folder's path, in the account that is logged in.
-            token: A token that may write; by default the one that you logged in with.
-            private: Whether a new repository is private; by default as the account has it. One that is there already
-                and public is refused where ``True`` is asked for.
+        """Make the repository on the Hub, unless it is there; the arguments are those of ``push_model``.
 
         Raises:
             PermissionError: If the Hub does not let you make the repository, or it is public and shall not be.
@@ -64,12 +58,16 @@ class Uploads:
             print(_("Not uploading to {name}: {problem}", name=self.repo_id, problem=error))
             return
         self.step = step
-        self.last_job = self.api.upload_folder(
+        self.last_job = self.upload(message, run_as_future=True)
+
+    def upload(self, message: str, **how: Any) -> Any:
+        """``upload_folder`` of huggingface_hub, without what is not to be shared."""
+        return self.api.upload_folder(
             repo_id=self.repo_id,
             folder_path=self.folder,
             commit_message=message,
             ignore_patterns=NOT_SHARED,
-            run_as_future=True,
+            **how,
         )
 
     def finish(self) -> None:
@@ -123,18 +121,12 @@ def push_model(
     if not any((folder / name).is_file() for name in ("model.safetensors", "adapter_model.safetensors")):
         raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
     name_base_models(folder)
-    api = HfApi(token=token)
-    repo_id = _create_repo(api, folder, name, private)
-    print(_("Uploading to {name}", name=repo_id))
+    uploads = Uploads(folder, name, token, private)
+    print(_("Uploading to {name}", name=uploads.repo_id))
     remedy = f"The model is safe in {folder.as_posix()}; to upload it: push_model({folder.as_posix()!r})"
-    with hub_step(f"uploading to {repo_id}", remedy):
-        api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            commit_message="Share the tuned model with its card",
-            ignore_patterns=NOT_SHARED,
-        )
-    return f"{api.endpoint}/{repo_id}"
+    with hub_step(f"uploading to {uploads.repo_id}", remedy):
+        uploads.upload("Share the tuned model with its card")
+    return f"{uploads.api.endpoint}/{uploads.repo_id}"
 
 
 def name_base_models(folder: Path) -> None:
