@@ -42,12 +42,7 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
 
 
 def complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to the arguments what has to be known before there is a Trainer.
-
-    Args:
-        track: What to train, and on what.
-        stream: Given if the data are to be read while training.
-        arguments: Fields of ``TrainingArguments``.
+    """Add to fields of ``TrainingArguments`` what has to be known before there is a Trainer.
 
     Raises:
         ValueError: If one of them can't be honoured; the message says why.

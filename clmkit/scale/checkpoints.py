@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from clmkit.messages import _
+from clmkit.training.output_folder import read_json
 
 MARK = "whole.json"  # written last; it names every file of the checkpoint with its size
 
@@ -32,10 +33,7 @@ def mark_whole(checkpoint: Path) -> None:
 
 
 def sync_files(folder: Path) -> dict[str, int]:
-    """Wait until the files of a folder are on the disk.
-
-    Returns:
-        Their sizes in bytes, by their paths in the folder.
+    """Wait until the files of a folder are on the disk; their sizes in bytes, by their paths in the folder.
 
     Raises:
         OSError: If the disk is full or the folder is gone.
@@ -58,22 +56,17 @@ def unmark(checkpoint: Path) -> None:
 
 def missing_from(checkpoint: Path) -> list[str]:
     """The files that a checkpoint lacks, in whole or in part; the mark itself if it is not there or says nothing."""
-    try:
-        sizes = json.loads((checkpoint / MARK).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):  # a loss of power can leave it empty
+    sizes = read_json(checkpoint / MARK)
+    if sizes is None:
         return [MARK]
     found = _sizes(checkpoint)
     return [name for name, size in sizes.items() if found.get(name) != size]
 
 
 def cut_files(folder: Path, sizes: Mapping[str, int]) -> list[str]:
-    """The files of a finished model that are gone, or shorter than they were written.
+    """The files of a finished model that are gone, or shorter than ``sync_files`` found them.
 
     JSON that can be read is whole: somebody made it shorter.
-
-    Args:
-        folder: Where the model is.
-        sizes: As ``sync_files`` gave them.
     """
     found = _sizes(folder)
     return [name for name, size in sizes.items() if found.get(name, -1) < size and not _is_json(folder / name)]

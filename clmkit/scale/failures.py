@@ -19,9 +19,6 @@ ROOM = 16 * 2**20  # bytes; a disk that does not take so many more is full
 def one_sentence(guard: Guard) -> Iterator[None]:
     """Turn what stops a run into one sentence that says what to do, and what is left.
 
-    Args:
-        guard: Of the run; it knows what was being saved.
-
     Raises:
         MemoryError: If memory ran out.
         FloatingPointError: If the loss or the weights are no longer finite.
@@ -78,6 +75,4 @@ def _not_written(guard: Guard, error: BaseException) -> str:
 
 def _what_is_left(guard: Guard) -> str:
     whole = last_whole(guard.output_dir)
-    if whole is None:
-        return "There is no checkpoint yet"
-    return f"{whole.name} is whole: the same call goes on from there"
+    return f"{whole.name} is whole: the same call goes on from there" if whole else "There is no checkpoint yet"

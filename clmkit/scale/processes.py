@@ -1,10 +1,11 @@
-"""What the processes of one run share: an order of the blocks, a voice, and the decision to stop."""
+"""What the processes of one run share: an order of the blocks, a voice, the output folder, and the decision to stop."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 import datasets
 import torch
@@ -13,6 +14,8 @@ from accelerate import PartialState
 from transformers.utils import logging
 
 from clmkit.kernels import has_gpu
+from clmkit.saving import check_output_dir
+from clmkit.training.output_folder import check_free, hold, release
 
 
 class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):
@@ -24,13 +27,7 @@ class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):
     """
 
     def __init__(self, blocks: datasets.Dataset, *, multiple_of: int, seed: int) -> None:
-        """Make the first epoch.
-
-        Args:
-            blocks: Rows of ``input_ids``.
-            multiple_of: Blocks in one step of all processes.
-            seed: Of the order.
-        """
+        """Make the first epoch, of a multiple of the blocks that one step of all processes takes."""
         self.blocks, self.seed = blocks, seed
         self.length = -(-len(blocks) // multiple_of) * multiple_of
         self.set_epoch(0)
@@ -51,15 +48,12 @@ class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):
 
 
 def join_processes(*, cpu: bool = False, backend: str | None = None, timeout: float = 1800) -> PartialState:
-    """Meet the other processes that the launcher started, if it did.
+    """Meet the other processes that the launcher started, if it did; what accelerate knows of them.
 
     Args:
         cpu: Compute on the CPU even where there is a GPU.
         backend: How processes talk to each other; by default nccl between GPUs and gloo between CPUs.
         timeout: Seconds to wait for each other at most.
-
-    Returns:
-        What accelerate knows of the processes.
 
     Raises:
         RuntimeError: If accelerate does not see as many processes as the launcher started.
@@ -75,8 +69,7 @@ def join_processes(*, cpu: bool = False, backend: str | None = None, timeout: fl
 def one_voice() -> Iterator[bool]:
     """Let only the first process of a run print, warn and draw bars; and no one a bar for each file of weights.
 
-    Yields:
-        Whether this is the first process, which the launcher says.
+    It yields whether this is the first process, which the launcher says.
     """
     first = os.environ.get("RANK", "0") == "0"
     with contextlib.ExitStack() as undo:
@@ -92,6 +85,28 @@ def one_voice() -> Iterator[bool]:
             nowhere = undo.enter_context(open(os.devnull, "w"))
             undo.enter_context(contextlib.redirect_stdout(nowhere))
         yield first
+
+
+@contextlib.contextmanager
+def own_folder(output_dir: str | Path, model: str, *, first: bool) -> Iterator[Path]:
+    """Have a folder for one run alone, from here to the end of the block or of the process.
+
+    It is made if need be, and held by the run's first process for all of them.
+
+    Raises:
+        OSError: If the folder can't be written, or another run is at work in it.
+        ValueError: If it is the model's own folder, or holds files that are not of a run.
+    """
+    folder = check_output_dir(output_dir)
+    if not first:
+        yield folder
+        return
+    check_free(folder, model, option="--output_dir", run=True)
+    hold(folder, "choose another --output_dir")
+    try:
+        yield folder
+    finally:
+        release(folder)
 
 
 def in_any_process(flag: bool) -> bool:

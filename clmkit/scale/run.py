@@ -32,10 +32,9 @@ from clmkit.scale.arguments import complete
 from clmkit.scale.checkpoints import checkpoint_folder, checkpoints, cut_files, last_whole, step_of, sync_files, unmark
 from clmkit.scale.data import HELD_OUT, Prepared, prepare_rows, prepare_stream
 from clmkit.scale.failures import one_sentence
-from clmkit.scale.folder import own_folder
 from clmkit.scale.guard import STREAM_STATE, Guard
 from clmkit.scale.plan import print_plan
-from clmkit.scale.processes import join_processes, one_voice
+from clmkit.scale.processes import join_processes, one_voice, own_folder
 from clmkit.scale.record import (
     check_same_run,
     describe_run,

@@ -41,24 +41,15 @@ def is_held_out(text: str, share: float) -> bool:
 
     So a text is on the same side whatever the order, the number of processes or the point where a run goes on, and
     two copies of it are never on both.
-
-    Args:
-        text: The text.
-        share: The share of texts to hold out, between 0 and 1.
     """
     return zlib.crc32(text.encode()) < share * HASH_RANGE
 
 
 def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableDataset, Dataset]:
-    """Split a stream of texts into a stream to train on, and rows to test on.
-
-    Args:
-        texts: Rows with the column ``text``.
-        share: The share of texts to hold out.
-        rows: How many of them to test on at most; the rest of them is not used.
+    """Hold out a share of the texts of a stream, rows with the column ``text``.
 
     Returns:
-        The stream of the other texts, and the rows to test on, of which there may be none.
+        The stream of the other texts, and the first of the held out ones, ``rows`` at most; there may be none.
     """
 
     def select(held_out: bool) -> IterableDataset:

@@ -12,7 +12,7 @@ import pytest
 
 from clmkit.saving import check_output_dir
 from clmkit.scale.command import run_command
-from clmkit.scale.folder import own_folder
+from clmkit.scale.processes import own_folder
 from clmkit.training.output_folder import RECORD
 from tests.training.launch import record
 
@@ -71,7 +71,7 @@ def test_the_lock_is_seen_with_other_folders_for_temporary_files_and_dies_with_i
 ) -> None:
     program = (
         "import os, signal, sys\n"
-        "from clmkit.scale.folder import own_folder\n"
+        "from clmkit.scale.processes import own_folder\n"
         "with own_folder(sys.argv[1], 'gpt2', first=True):\n"
         "    print('mine', flush=True)\n"
         "    signal.pause()\n"
