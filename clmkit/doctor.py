@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from clmkit.gigatokens import gigatoken_problem
 from clmkit.hub.client import get_token
 from clmkit.hub.login import hub_problem, login_status
-from clmkit.kernels import KERAS_KERNEL, gpu_precision, has_gpu, start_tensorflow
+from clmkit.kernels import KERAS_KERNEL, gpu_precision, has_gpu, installed_version, start_tensorflow
 from clmkit.messages import _, ngettext
 from clmkit.saving import check_cache
 from clmkit.tracks import BUNDLED
@@ -77,12 +77,10 @@ def _packages() -> Iterator[Finding]:
     source, requirements = _required()
     missing, others = [], []
     for requirement in requirements:
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
+        version = installed_version(requirement.name)
+        if not version:
             missing.append(f"{requirement.name}{requirement.specifier}")
-            continue
-        if not requirement.specifier.contains(version.split("+")[0], prereleases=True):
+        elif not requirement.specifier.contains(version.split("+")[0], prereleases=True):
             others.append(f"{requirement.name} {version} ({requirement.specifier})")
     if missing:
         names = ", ".join(missing)

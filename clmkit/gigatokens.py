@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from packaging.specifiers import SpecifierSet
 from tokenizers.pre_tokenizers import ByteLevel
+
+from clmkit.kernels import installed_version
 
 # What tests/unit/test_gigatokens.py compared, on every character: other versions may know other characters as letters.
 COMPARED = {"gigatoken": SpecifierSet(">=0.10,<0.11"), "tokenizers": SpecifierSet(">=0.21,<0.24")}
@@ -27,9 +28,7 @@ RENEW_AFTER = 100_000_000  # characters: it keeps every word that it has met, an
 def gigatoken_problem() -> str | None:
     """Why gigatoken is not used on this machine: it is not there, or its version was not compared; else ``None``."""
     for package, compared in COMPARED.items():
-        try:
-            found = version(package)
-        except PackageNotFoundError:
+        if not (found := installed_version(package)):
             return f"{package} is not installed (pip install 'clmkit[fast]')"
         if not compared.contains(found, prereleases=True):
             return (

@@ -42,9 +42,9 @@ def use_kernel(name: Literal["main", "keras"], language: str | None = None) -> N
     """
     if language:
         os.environ.setdefault("CLMKIT_LANG", language)
-    transformers = _version("transformers")
-    fits = transformers.startswith("4.") and _version("tf-keras") if name == "keras" else transformers.startswith("5.")
-    if not fits:
+    transformers = installed_version("transformers")
+    fits = transformers.startswith("4." if name == "keras" else "5.")
+    if not fits or (name == "keras" and not installed_version("tf-keras")):
         wanted = KERNEL_NAMES[name]
         raise RuntimeError(
             f"This notebook needs the kernel {wanted!r}; the one it runs on has transformers "
@@ -57,7 +57,8 @@ def use_kernel(name: Literal["main", "keras"], language: str | None = None) -> N
             logging.getLogger(logger).addFilter(partial(_is_news, beginnings))
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
+    """The version of a package; an empty text if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -5,7 +5,6 @@ import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -282,11 +281,9 @@ def test_what_was_not_compared_is_not_used(
     before = tokenize(rows, tokenizer)
 
     def version(name: str) -> str:
-        if name == package and found is None:
-            raise PackageNotFoundError(name)
-        return str(found) if name == package else next(one.version for one in COMPARED[name] if one.operator == ">=")
+        return (found or "") if name == package else next(one.version for one in COMPARED[name] if one.operator == ">=")
 
-    monkeypatch.setattr(gigatokens, "version", version)
+    monkeypatch.setattr(gigatokens, "installed_version", version)
     gigatoken_for.cache_clear()
     assert gigatoken_for(tokenizer.backend_tokenizer.to_str()) is None
     with pytest.raises(ValueError, match=f"fast=True, but gigatoken can't be used: .*{package}"):
