@@ -105,10 +105,7 @@ def last_whole(output_dir: str | Path) -> Path | None:
 def remove_older(checkpoint: Path, keep: int | None, best: int | None = None) -> None:
     """Remove older checkpoints, now that this one is whole; the Trainer itself would remove them before.
 
-    Args:
-        checkpoint: The one that was just written.
-        keep: How many to keep, this one among them; ``None``, 0 and less keep all, as with the Trainer.
-        best: The step of one to keep besides.
+    So many are kept, this one among them, and that of the best step. ``None``, 0 or less keep all, as with the Trainer.
     """
     written = [other for other in checkpoints(checkpoint.parent) if step_of(other) <= step_of(checkpoint)]
     for older in written[keep if keep and keep > 0 else len(written) :]:

@@ -98,15 +98,14 @@ def own_folder(output_dir: str | Path, model: str, *, first: bool) -> Iterator[P
         ValueError: If it is the model's own folder, or holds files that are not of a run.
     """
     folder = check_output_dir(output_dir)
-    if not first:
-        yield folder
-        return
-    check_free(folder, model, option="--output_dir", run=True)
-    hold(folder, "choose another --output_dir")
+    if first:
+        check_free(folder, model, option="--output_dir", run=True)
+        hold(folder, "choose another --output_dir")
     try:
         yield folder
     finally:
-        release(folder)
+        if first:
+            release(folder)
 
 
 def in_any_process(flag: bool) -> bool:

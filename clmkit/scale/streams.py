@@ -77,15 +77,9 @@ class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
     def __init__(
         self, tokens: IterableDataset, block_size: int, *, window: int, seed: int, rank: int = 0, processes: int = 1
     ) -> None:
-        """Make a stream that begins at the first row.
+        """Make a stream that begins at the first row of ``tokens``, rows of ``input_ids`` as ``tokenize`` gives them.
 
-        Args:
-            tokens: Rows of ``input_ids``, as ``tokenize`` gives them.
-            block_size: Tokens in a block.
-            window: Rows in a window.
-            seed: Of the order within windows.
-            rank: Which of the processes this one is.
-            processes: How many share the blocks.
+        The window is in rows, and the seed that of the order in it; ``rank`` is this one of the ``processes``.
         """
         self.tokens = tokens.with_format("arrow")
         self.block_size, self.window, self.seed = block_size, window, seed
