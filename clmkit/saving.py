@@ -17,37 +17,25 @@ def check_output_dir(folder: str | Path) -> Path:
     Raises:
         OSError: If the folder can't be made or written; the message says why.
     """
-    folder = Path(folder)
-    try:
-        _write_in(folder)
-    except OSError as error:
-        raise OSError(
-            f"the output folder {str(folder)!r} can't be written ({error.strerror}): choose another output_dir"
-        ) from error
-    return folder
+    return _check_written(Path(folder), "output folder", "choose another output_dir")
 
 
 def check_cache(folder: str | Path) -> None:
     """Write a file where Hugging Face's libraries keep theirs, which they would fail to with less to say.
 
-    Args:
-        folder: Below ``HF_HOME``, unless a variable of its own says otherwise; it is made if need be.
-
     Raises:
         OSError: If it can't be made or written; the message says why, and names ``HF_HOME``.
     """
+    _check_written(Path(folder), "cache", "set HF_HOME to a folder that can be, and start Python again")
+
+
+def _check_written(folder: Path, what: str, remedy: str) -> Path:
     try:
-        _write_in(Path(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise OSError(
-            f"the cache {str(folder)!r} can't be written ({error.strerror}): set HF_HOME to a folder that can be, and "
-            "start Python again"
-        ) from error
-
-
-def _write_in(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tempfile.TemporaryFile(dir=folder).close()
+        raise OSError(f"the {what} {str(folder)!r} can't be written ({error.strerror}): {remedy}") from error
+    return folder
 
 
 def work_in_drive(wanted: bool, folder: str = "causal-lm-course") -> None:
