@@ -112,10 +112,10 @@ class HubUpload:
             save_strategy: Save and upload every ``"epoch"``, every ``save_steps`` steps, or ``"no"``: at the end only.
             save_steps: How many steps between two uploads with ``save_strategy="steps"``.
             tokenizer: Saved with the model, so that the model can be used.
-            hub_model_id: As the name for ``Uploads``.
-            hub_token: As the token for ``Uploads``.
+            hub_model_id: As the name for ``push_model``.
+            hub_token: As its token.
             checkpoint: Save the optimizer's state too, with ``save_strategy="epoch"``.
-            hub_private_repo: As ``private`` for ``Uploads``.
+            hub_private_repo: As its ``private``.
 
         Raises:
             ValueError: If the arguments don't fit together.

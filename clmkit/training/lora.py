@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from huggingface_hub import ModelCard, ModelCardData
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -30,20 +31,13 @@ ARABIC_TEXT = """\
 
 
 def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
-    """Freeze a model and add trainable matrices to it: ``peft.get_peft_model``, LoRA (arXiv 2106.09685).
-
-    Args:
-        model: Any causal language model; it is changed in place.
-        config: Which layers get an adapter, and of which rank.
+    """Freeze a model, in place, and add trainable matrices to it: ``peft.get_peft_model``, LoRA (arXiv 2106.09685).
 
     Returns:
         The model with its adapter, of which only the adapter is trained; the adapter is in float32.
     """
     with _old_name_of_a_property():
-        adapted = get_peft_model(model, config)
-    if not isinstance(adapted, PeftModel):
-        raise TypeError(f"PEFT made a {type(adapted).__name__}, which can't be saved as an adapter")
-    return adapted
+        return cast(PeftModel, get_peft_model(model, config))  # a mixed one has to be asked for
 
 
 def load_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool = False) -> PeftModel:

@@ -104,12 +104,7 @@ def write_card(
 
 
 def in_arabic(text: str, **values: str) -> str:
-    """A card's paragraph in Arabic, from right to left; the values in it run from left to right.
-
-    Args:
-        text: The paragraph, with ``{name}`` for a value.
-        values: The values, in English.
-    """
+    """A card's paragraph in Arabic, from right to left; the values for ``{name}`` in it run from left to right."""
     spans = {name: f'<span dir="ltr">{html.escape(value, quote=False)}</span>' for name, value in values.items()}
     return ARABIC.format(text=text.format(**spans))
 
@@ -120,15 +115,7 @@ def _first(facts: Mapping[str, Any], name: str) -> str:
 
 
 def describe_blocks(blocks: DatasetDict, track: Track) -> dict[str, str]:
-    """What a card says of the data.
-
-    Args:
-        blocks: ``"train"`` and ``"test"`` blocks.
-        track: What they were made from.
-
-    Returns:
-        Values by name.
-    """
+    """What a card says of ``"train"`` and ``"test"`` blocks: values by name."""
     held_out = "a fifth" if track.test_size is None else f"{track.test_size:.3g}"
     return {
         "data": blocks["train"].info.description,
@@ -167,12 +154,12 @@ def _metadata(folder: Path, track: Track, after: Score) -> ModelCardData:
 
 def base_model(track: Track) -> str:
     """What a model was tuned from, in words, with its commit where it came from the Hub."""
-    if Path(track.model).is_dir() and not Path(track.model).samefile(TINY_MODEL):
-        return f"the model in the folder {Path(track.model).name}"
-    if Path(track.model).is_dir():
-        return f"the tiny GPT-2 that is bundled with {_clmkit()}"
-    folder = cached_folder(track.model, ["config.json"], required=["config.json"])
-    return f"{track.model}, commit {folder.name}" if folder else track.model
+    folder = Path(track.model)
+    if folder.is_dir():
+        tiny = f"the tiny GPT-2 that is bundled with {_clmkit()}"
+        return tiny if folder.samefile(TINY_MODEL) else f"the model in the folder {folder.name}"
+    cached = cached_folder(track.model, ["config.json"], required=["config.json"])
+    return f"{track.model}, commit {cached.name}" if cached else track.model
 
 
 def _stored_precision(track: Track) -> dict[str, str]:

@@ -25,13 +25,13 @@ class HubCallback(TrainerCallback):
         hub_private_repo: bool | None = None,
         hub_strategy: str = "every_save",
     ) -> None:
-        """Make the repository on the Hub, before any training.
+        """Make the repository on the Hub, before any training; the arguments are fields of ``TrainingArguments``.
 
         Args:
             output_dir: The folder to save into; what is uploaded is this folder, without its checkpoints.
-            hub_model_id: As the name for ``Uploads``.
-            hub_token: As the token for ``Uploads``.
-            hub_private_repo: As ``private`` for ``Uploads``.
+            hub_model_id: As the name for ``push_model``.
+            hub_token: As its token.
+            hub_private_repo: As its ``private``.
             hub_strategy: ``"end"`` uploads once, at the end.
 
         Raises:
