@@ -69,17 +69,10 @@ class Token(NamedTuple):
 
 
 def split_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[Token]:
-    """Cut a text into tokens.
-
-    Args:
-        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
-        text: Any text; a special token may stand in it.
-
-    Returns:
-        The tokens. The bytes of all of them are those of the text.
+    """Cut a text, in which special tokens may stand, into tokens, whose bytes in all are those of the text.
 
     Raises:
-        ValueError: If the tokenizer is of another kind.
+        ValueError: If the tokenizer is no byte-level BPE, as GPT-2's is.
     """
     found = []
     for token_id in tokenizer(text, verbose=False)["input_ids"]:
@@ -154,10 +147,7 @@ def inspect_tokens(
 ) -> None:
     """Type a text and see its tokens, to begin with those of ``text`` (the guide's step "Preprocess", closely).
 
-    Args:
-        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
-        text: What to begin with.
-        beside: A second one, to see both side by side.
+    With a second tokenizer, both are side by side.
 
     Raises:
         ValueError: As ``split_tokens``.
@@ -189,12 +179,7 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
 
 
 def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
-    """Move the block size, and see how documents fall into blocks.
-
-    Args:
-        documents: A few rows of ``input_ids``, as ``tokenize`` gives them.
-        block_size: What to begin with, in tokens.
-    """
+    """Change the block size, in tokens, and see how documents, a few rows of ``input_ids``, fall into blocks."""
     lengths = [len(ids) for ids in documents["input_ids"]]
     # A number field, and no slider, because an ipywidgets slider has no name that a screen reader could say.
     size = BoundedIntText(block_size, min=16, max=512, step=16, description="block_size", layout=Layout(width="14em"))
