@@ -22,7 +22,7 @@ REAL_STAMP := $(VENV)/.real-model-$(shell echo "$(CLMKIT_REAL_MODEL) $(HF_HOME)"
 COLAB_STAMP := $(COLAB_VENV)/.installed-$(call sums,$(COLAB_LOCK) $(TORCH))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup course lint test test-quick test-long test-times floors newest test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock sbom audit tiny-model clean
+.PHONY: help setup course lint test test-quick test-long test-times floors newest beyond test-browser real-model colab lab doctor bench gpu-report format notebooks addresses translate site lock sbom audit tiny-model clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/' | expand -t 14
@@ -130,6 +130,9 @@ floors: setup ## run the tests at the lowest versions that pyproject.toml allows
 
 newest: setup ## run the tests at the newest versions that pyproject.toml allows
 	@$(PY) -m tests.ends newest
+
+beyond: setup ## run the tests at the newest versions there are, above the ranges too: it informs, and fails nothing
+	@$(PY) -m tests.ends beyond
 
 test-times: setup ## write where the time of the last `make test` went into CONTRIBUTING.md
 	@$(PY) -m tests.times

@@ -12,6 +12,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from clmkit.costs import model_facts
+from clmkit.hub.adapters import download_adapter
 from clmkit.saving import write_whole
 from clmkit.tracks import ARABIC_SAMPLE, HUB_DATA, SAMPLE, Track
 from clmkit.training.model_card import base_model, in_arabic
@@ -40,8 +41,21 @@ def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
         return cast(PeftModel, get_peft_model(model, config))  # a mixed one has to be asked for
 
 
-def load_adapter(model: PreTrainedModel, folder: str | Path, *, trainable: bool = False) -> PeftModel:
-    """Add the adapter in a folder to the model that it was trained for: ``peft.PeftModel.from_pretrained``."""
+def load_adapter(model: PreTrainedModel, name: str | Path, *, trainable: bool = False) -> PeftModel:
+    """Add an adapter to the model that it was trained for: ``peft.PeftModel.from_pretrained``.
+
+    Args:
+        model: The base model; it is changed in place.
+        name: The adapter's folder, or its repository on the Hub.
+        trainable: Whether the adapter is to be trained further.
+
+    Returns:
+        The model with its adapter.
+
+    Raises:
+        FileNotFoundError: As ``download_adapter``, and so with PermissionError, ConnectionError and OSError.
+    """
+    folder = download_adapter(str(name))
     with _old_name_of_a_property():
         return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
 

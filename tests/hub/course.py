@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
+from safetensors.numpy import load_file, save
 
 from clmkit.eli5 import ELI5_FEATURES
 from clmkit.tracks import BUNDLED, HUB_DATA, HUB_MODEL
@@ -38,7 +39,7 @@ What the stand-in Hub serves in the place of DistilGPT2: the course's tiny GPT-2
 Row = dict[str, Any]
 
 
-def serve_course(hub: StandInHub, rows: int = 300) -> str:
+def serve_course(hub: StandInHub, rows: int = 300, shards: int = 1) -> str:
     """Put the data set with its parquet branch, the model and the authors' file on the Hub.
 
     The rows are those of the bundled sample, or of real ELI5 text where ``CLMKIT_ELI5_JSON`` names a file.
@@ -46,6 +47,7 @@ def serve_course(hub: StandInHub, rows: int = 300) -> str:
     Args:
         hub: Where to.
         rows: How many rows the training split has at most. The other three splits have 20 each.
+        shards: In how many files the model has its weights.
 
     Returns:
         The address of the authors' file: what ``clmkit.eli5.AUTHORS_FILE`` must be.
@@ -58,9 +60,21 @@ def serve_course(hub: StandInHub, rows: int = 300) -> str:
     hub.put(HUB_DATA, converted, "dataset", "refs/convert/parquet")
     hub.pages[AUTHORS_PATH] = _as_the_authors_do(splits["train"])
     model: dict[str, bytes | Path] = {path.name: path for path in (BUNDLED / "tiny_gpt2").iterdir() if path.is_file()}
+    if shards > 1:
+        model |= _in_shards(Path(model.pop("model.safetensors")), shards)
     hub.put(HUB_MODEL, {"README.md": MODEL_CARD.encode()} | model)
     # Not from the first host: datasets takes every address there for one of a repository's file.
     return hub.cdn + AUTHORS_PATH
+
+
+def _in_shards(weights: Path, shards: int) -> dict[str, bytes]:
+    """A model's weights in so many files, and the index that names them."""
+    tensors = load_file(weights)
+    names = [f"model-{number + 1:05}-of-{shards:05}.safetensors" for number in range(shards)]
+    where = {tensor: names[number % shards] for number, tensor in enumerate(tensors)}
+    index = {"metadata": {"total_size": sum(tensor.nbytes for tensor in tensors.values())}, "weight_map": where}
+    files = {name: save({key: tensors[key] for key in where if where[key] == name}, {"format": "pt"}) for name in names}
+    return files | {"model.safetensors.index.json": json.dumps(index).encode()}
 
 
 @lru_cache(maxsize=4)

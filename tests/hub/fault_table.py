@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from clmkit.tracks import HUB_MODEL
 from tests.hub.clients import Kernel
 from tests.hub.faults import Fault
 from tests.hub.repositories import RepoType
@@ -56,6 +57,10 @@ with open("mine/adapter_config.json", "w") as config:
 with open("mine/README.md", "w") as card:
     print("---\\nlicense: apache-2.0\\n---\\n\\n# mine", file=card)
 """
+GET_ADAPTER = """
+from clmkit.hub.adapters import download_adapter
+result = str(download_adapter("ada/mine"))
+"""
 PUSH = """
 from clmkit.hub.upload import push_model
 result = push_model("mine")
@@ -102,7 +107,7 @@ SHARING_REMEDY = r"The model is safe in mine; to upload it: push_model\('mine'\)
 NAMES_STEP: dict[Step, str] = {
     "log in": "token|sharing",
     "choose the track": "the full track needs the Hugging Face Hub",
-    "get the model": "downloading distilbert/distilgpt2 failed",
+    "get the model": "downloading (distilbert/distilgpt2|ada/mine) failed",
     "get the data": "(reading .*parquet|downloading dany0407/eli5_category)( .*)? failed",
     "share": SHARING_FAILED,
     "share while training": SHARING_FAILED,
@@ -119,6 +124,7 @@ NAMES_REMEDY: dict[Step, str] = {
 # Where requests go, as regular expressions on their paths.
 MODEL_FILE = r"^/distilbert/.*/resolve/"
 MODEL_CDN = r"^/cdn/distilbert/"
+SECOND_FILE = r"^/cdn/distilbert/.*/model-00002"
 MODEL = r"/distilbert/"
 TOKENIZER_FILE = r"/vocab\.json$"
 DATA = r"/datasets/dany0407/"
@@ -127,6 +133,7 @@ AUTHORS = r"^/eli5c/"
 PAST_THE_FRONT_PAGE = r"^/."
 COMMIT = "/commit/main$"
 PUT = r"^/cdn/ada/"
+SHARED = "ada/mine"
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,8 @@ class Row:
         down: Whether the Hub is stopped when the code runs.
         before: Code that runs first, while all is well: the earlier notebooks, or an earlier run that fills the cache.
         token: What ``HF_TOKEN`` is.
+        repository: Which model is got.
+        shards: In how many files the course's model has its weights.
         private: Repositories that only their owner may read.
         file_limit: No file may grow larger than so many bytes: what a full disk does.
         processes: How many clients run the code at once.
@@ -161,7 +170,9 @@ class Row:
     cause: str = CLIENTS
     down: bool = False
     before: str = ""
-    token: Literal["", "write", "read", "wrong"] = ""
+    token: Literal["", "write", "read", "fine, read", "fine, other", "wrong"] = ""
+    repository: str = HUB_MODEL
+    shards: int = 1
     private: tuple[RepoType, ...] = ()
     file_limit: int = 0
     processes: int = 1
@@ -222,6 +233,16 @@ LOGIN_ROWS = [
     ),
     Row("no answer", "log in", LOG_IN, (Fault("stall", "whoami", times=None, seconds=40),), UNCHECKED, token="write"),
     Row("no answer at all", "log in", LOG_IN, (Fault("stall", "", times=None, seconds=40),), UNCHECKED, token="write"),
+    Row(
+        "a fine-grained token that may read, sharing wanted",
+        "log in",
+        CHOOSE_SHARING,
+        (),
+        "the token of ada may only read",
+        "PermissionError",
+        "",
+        token="fine, read",
+    ),
     Row(
         "503, sharing wanted",
         "log in",
@@ -432,6 +453,32 @@ MODEL_ROWS = [
     ),
 ]
 
+SHARD_ROWS = [
+    Row("503 once", "get the model", GET_MODEL, (status(503, SECOND_FILE, "GET", 1),)),
+    Row("dropped once", "get the model", GET_MODEL, (Fault("drop", SECOND_FILE, "GET", after=500_000),)),
+    Row(
+        "dropped always",
+        "get the model",
+        GET_MODEL,
+        (Fault("drop", SECOND_FILE, "GET", None, after=1000),),
+        "downloading",
+        "ConnectionError",
+    ),
+    Row("corrupt once", "get the model", GET_MODEL, (Fault("alter", SECOND_FILE, "GET", after=500_000),)),
+]
+SHARD_ROWS = [replace(row, fault=f"the second file of the weights {row.fault}", shards=2) for row in SHARD_ROWS]
+
+ADAPTER_ROWS = [
+    Row("503 once", "get the model", GET_ADAPTER, (status(503, PUT, "GET", 1),)),
+    Row("dropped once", "get the model", GET_ADAPTER, (Fault("drop", PUT, "GET", after=1000),)),
+    Row("corrupt once", "get the model", GET_ADAPTER, (Fault("alter", PUT, "GET", after=1000),)),
+    Row("503 always", "get the model", GET_ADAPTER, (status(503, "/ada/"),), "status 503", "ConnectionError"),
+]
+ADAPTER_ROWS = [
+    replace(row, fault=f"an adapter {row.fault}", before=SAVE_ADAPTER + PUSH, token="write", repository=SHARED)
+    for row in ADAPTER_ROWS
+]
+
 DATA_ROWS = [
     Row(
         "the Hub is down, all in the cache", "get the data", GET_DATA, before=GET_MODEL + GET_DATA, down=True, limit=10
@@ -623,6 +670,16 @@ PUSH_ROWS = [
     ),
     Row("upload PUT 503 once, of an adapter", "share", PUSH, (status(503, PUT, "PUT", 1),), before=SAVE_ADAPTER),
     Row("a read token", "share", PUSH, (), "status 403", "PermissionError", token="read"),
+    Row("a fine-grained token that may read", "share", PUSH, (), "status 403", "PermissionError", token="fine, read"),
+    Row(
+        "a fine-grained token for another repository",
+        "share",
+        PUSH,
+        (),
+        "status 403",
+        "PermissionError",
+        token="fine, other",
+    ),
     Row("no token", "share", PUSH, (), "status 401", "PermissionError"),
     Row("a wrong token", "share", PUSH, (), "status 401", "PermissionError", token="wrong"),
     Row(
@@ -684,4 +741,4 @@ TRAIN_ROWS = [
     ),
 ]
 
-ROWS = [*LOGIN_ROWS, *MODEL_ROWS, *DATA_ROWS, *PUSH_ROWS, *TRAIN_ROWS]
+ROWS = [*LOGIN_ROWS, *MODEL_ROWS, *SHARD_ROWS, *ADAPTER_ROWS, *DATA_ROWS, *PUSH_ROWS, *TRAIN_ROWS]

@@ -17,12 +17,12 @@ from safetensors.numpy import load_file
 from clmkit.tracks import HUB_DATA, HUB_MODEL
 from tests.hub.clients import Kernel, run_client
 from tests.hub.course import serve_course
-from tests.hub.fault_table import NAMES_REMEDY, NAMES_STEP, Row
+from tests.hub.fault_table import NAMES_REMEDY, NAMES_STEP, SHARED, Row
 from tests.hub.repositories import RepoType
 from tests.hub.server import StandInHub
 from tests.tokens import remember
 
-ACCOUNT, SHARED = "ada", "ada/mine"
+ACCOUNT = "ada"
 WRONG_TOKEN = remember("hf_wrong" + "0" * 26)
 
 # Runs what a learner would run, and shows what came of it in the last line. ``HURRY`` divides every wait.
@@ -171,7 +171,7 @@ def play(
         hub.add_token(ACCOUNT)
         tokens = {"": "", "wrong": WRONG_TOKEN}
         token = tokens[row.token] if row.token in tokens else hub.add_token(ACCOUNT, row.token)
-        authors = "" if row.step == "log in" or "share" in row.step else serve_course(hub)
+        authors = "" if row.step == "log in" or "share" in row.step else serve_course(hub, shards=row.shards)
         player = Player(row, kernel, hub, authors, hurry, token, allowance, fresh)
         player.prepare()
         player.run_under_the_fault()
@@ -272,7 +272,7 @@ def check_result(player: Player, outcome: Outcome) -> None:
     elif step == "get the data":
         assert result["rows"] == _rows_of_the_hub(player.hub), f"other rows, {result['from']}"
     elif step in ("choose the track", "get the model"):
-        files = player.hub.files(HUB_MODEL)
+        files = player.hub.files(player.row.repository)
         found = {path.name: path.read_bytes() for path in Path(result).iterdir()}
         assert found == {name: files[name] for name in files if name != ".gitattributes"}, sorted(found)
     elif outcome is player.again:

@@ -17,7 +17,8 @@ from tests.hub.cards import check_metadata, read_metadata
 from tests.hub.faults import Handler
 from tests.hub.repositories import Commit, Entry, Repository, RepoType, is_large, pointer
 
-Role = Literal["write", "read"]
+# The last two are fine-grained tokens: one may read its owner's repositories, the other one may write to another one.
+Role = Literal["write", "read", "fine, read", "fine, other"]
 Answer = Callable[[web.Request, bytes], web.Response]
 
 ID = "{id:[^/]+(?:/[^/]+)?}"
@@ -124,7 +125,9 @@ class Protocol:
         if account is None:
             raise Refusal(401, NO_ACCESS)
         name, role = account
-        token = {"displayName": f"{name}-{role}", "role": role, "createdAt": "2026-01-01T00:00:00.000Z"}
+        token: dict[str, Any] = {"displayName": f"{name}-{role}", "role": role, "createdAt": "2026-01-01T00:00:00.000Z"}
+        if role.startswith("fine"):
+            token |= {"role": "fineGrained", "fineGrained": _scopes(name, role)}
         facts = {"type": "user", "name": name, "fullname": name.title(), "email": f"{name}@example.org", "orgs": []}
         return web.json_response(facts | {"auth": {"type": "access_token", "accessToken": token}})
 
@@ -309,6 +312,13 @@ def _in_a_thread(handler: Answer) -> Handler:
             return web.json_response({"error": str(refusal)}, status=refusal.status, headers=refusal.headers)
 
     return handle
+
+
+def _scopes(name: str, role: Role) -> dict[str, Any]:
+    """What the Hub says of a fine-grained token."""
+    scope = {"entity": {"_id": "0", "type": "user", "name": name}, "permissions": ["repo.content.read"]}
+    other = {"entity": {"_id": "1", "type": "model", "name": f"{name}/other"}, "permissions": ["repo.write"]}
+    return {"canReadGatedRepos": False, "global": [], "scoped": [scope, other] if role == "fine, other" else [scope]}
 
 
 def token_of(request: web.Request) -> str | None:
