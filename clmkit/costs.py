@@ -41,6 +41,9 @@ KNOWN = {"distilbert/distilgpt2": ModelFacts(81_912_576, "apache-2.0")}
 def model_facts(name: str) -> ModelFacts:
     """Read a model's folder, or what was downloaded of it, or else ask the Hub, which may not answer.
 
+    Args:
+        name: A folder, or an id on the Hub.
+
     Raises:
         ValueError: If it is no causal language model; there is nothing to choose it for.
     """

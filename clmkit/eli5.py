@@ -54,6 +54,9 @@ def load_eli5(track: Track) -> Dataset:
     three sources that can serve it: the Hub repository, its ``refs/convert/parquet`` revision, and the file that the
     authors publish. Of the Hub's files only the training split's are downloaded, each checked by its hash.
 
+    Args:
+        track: What to load, and how many rows of it.
+
     Returns:
         The rows, in their stored order. ELI5's have the columns and types of ``ELI5_FEATURES``. Where they came from,
         with the commit or the file's hash, stands in ``info.description``, for the model card.

@@ -145,9 +145,11 @@ def score(
 
 
 def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase | None") -> int | None:
-    """The UTF-8 bytes that the predicted tokens of blocks stand for, as for ``score``; special tokens stand for none.
+    """The UTF-8 bytes that the predicted tokens of blocks stand for; special tokens stand for none.
 
-    The tokenizer is a byte-level BPE, such as GPT-2's, or one in the manner of SentencePiece; ``None`` counts nothing.
+    Args:
+        blocks: As for ``score``; the first token of a block is not predicted.
+        tokenizer: A byte-level BPE, such as GPT-2's, or one in the manner of SentencePiece; ``None`` counts nothing.
     """
     if tokenizer is None:
         return None
@@ -195,6 +197,10 @@ def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[floa
 
 def sum_losses(batch_losses: Iterable[tuple[float, int]], predicted_bytes: int | None = None) -> Score:
     """Add up, for each batch, the summed loss in nats and the tokens predicted; every framework's ``score`` ends here.
+
+    Args:
+        batch_losses: The pairs.
+        predicted_bytes: What ``count_bytes`` counted.
 
     Raises:
         ValueError: If there are no batches, no predictions in them, or batches with a loss that is not finite.

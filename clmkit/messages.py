@@ -82,15 +82,22 @@ def ngettext(singular: str, plural: str, count: int, /, **values: object) -> str
 
 
 def label(text: str, /, **values: object) -> str:
-    """``_`` without marks of direction, for what is no line of a page: the text that stands in for a picture."""
+    """``_`` without marks of direction, for what is no line of a page: the text that stands in for a picture.
+
+    Args:
+        text: The message in English, a literal, as for ``_``.
+        values: The values.
+    """
     return _translations(language()).gettext(text).format(**values)
 
 
 def drawn(text: str, /, **values: object) -> str:
     """``label`` for what is drawn in a figure: English where matplotlib would draw letters apart and in wrong order.
 
-    In a language written from right to left its translation begins with a word of that language, from which matplotlib
-    takes the line's direction.
+    Args:
+        text: The message in English, a literal, as for ``_``. In a language written from right to left its translation
+            begins with a word of that language, from which matplotlib takes the line's direction.
+        values: The values.
     """
     code = language() if _is_shaped() else ENGLISH
     return _translations(code).gettext(text).format(**values)

@@ -107,8 +107,13 @@ def one_text(
 ) -> dict[str, Any]:
     """The arguments by which ``generate`` gives one text a prompt, whatever the model's own generation config asks.
 
-    What is the model's taste stays: what it likes, avoids or forbids to write, and where it ends. The prompts have so
-    many tokens (``length``), to which ``new_tokens`` are added at most.
+    What is the model's taste stays: what it likes, avoids or forbids to write, and where it ends.
+
+    Args:
+        model: Has the generation config.
+        tokenizer: Its tokenizer.
+        length: Of the prompts, in tokens.
+        new_tokens: How many to add at most.
     """
     own: Any = model.generation_config
     settings = {name: value for name, value in OVERRIDDEN.items() if getattr(own, name, None) is not None}

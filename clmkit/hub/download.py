@@ -97,6 +97,9 @@ def download_gzip(url: str) -> Path:
 
     ``load_dataset(url)`` would wait for minutes, and keep a file with wrong bytes for ever.
 
+    Args:
+        url: Its address.
+
     Returns:
         The file, below ``HF_HOME``; by gzip's checksum it is whole.
 
@@ -152,7 +155,18 @@ def cached_folder(
     repo_type: RepoType = "model",
     revision: str = "main",
 ) -> Path | None:
-    """The folder that an earlier ``download`` with these arguments filled; ``None`` if a file is missing."""
+    """The folder that an earlier ``download`` of the same files filled, without asking the Hub.
+
+    Args:
+        repo_id: The repository.
+        patterns: Which of its files, by name or pattern.
+        required: Patterns of files that have to be there.
+        repo_type: ``"model"`` or ``"dataset"``.
+        revision: A branch, tag or commit.
+
+    Returns:
+        The folder, or ``None`` if a file is missing.
+    """
     try:
         found = snapshot_download(
             repo_id, repo_type=repo_type, revision=revision, allow_patterns=list(patterns), local_files_only=True

@@ -165,8 +165,12 @@ def export_model(
 ) -> Path:
     """Save a model of KerasHub as a Transformers model.
 
-    GPT-2 is saved by ``transformers_weights``, any other architecture by KerasHub's own exporter. The folder is made if
-    need be, and returned; Transformers' tokenizer of the model is saved beside it.
+    GPT-2 is saved by ``transformers_weights``, any other architecture by KerasHub's own exporter.
+
+    Args:
+        model: The model.
+        folder: Is made if need be, and returned.
+        tokenizer: Transformers' tokenizer of the model, saved beside it.
 
     Raises:
         OSError: If the folder can't be written.

@@ -32,7 +32,11 @@ ARABIC_TEXT = """\
 
 
 def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
-    """Freeze a model, in place, and add trainable matrices to it: ``peft.get_peft_model``, LoRA (arXiv 2106.09685).
+    """Freeze a model and add trainable matrices to it: ``peft.get_peft_model``, LoRA (arXiv 2106.09685).
+
+    Args:
+        model: Any causal language model; it is changed in place.
+        config: Which layers get an adapter, and of which rank.
 
     Returns:
         The model with its adapter, of which only the adapter is trained; the adapter is in float32.

@@ -104,7 +104,12 @@ def write_card(
 
 
 def in_arabic(text: str, **values: str) -> str:
-    """A card's paragraph in Arabic, from right to left; the values for ``{name}`` in it run from left to right."""
+    """A card's paragraph in Arabic, from right to left; the values in it run from left to right.
+
+    Args:
+        text: The paragraph, with ``{name}`` for a value.
+        values: The values, in English.
+    """
     spans = {name: f'<span dir="ltr">{html.escape(value, quote=False)}</span>' for name, value in values.items()}
     return ARABIC.format(text=text.format(**spans))
 
@@ -115,7 +120,15 @@ def _first(facts: Mapping[str, Any], name: str) -> str:
 
 
 def describe_blocks(blocks: DatasetDict, track: Track) -> dict[str, str]:
-    """What a card says of ``"train"`` and ``"test"`` blocks: values by name."""
+    """What a card says of the data.
+
+    Args:
+        blocks: ``"train"`` and ``"test"`` blocks.
+        track: What they were made from.
+
+    Returns:
+        Values by name.
+    """
     held_out = "a fifth" if track.test_size is None else f"{track.test_size:.3g}"
     return {
         "data": blocks["train"].info.description,

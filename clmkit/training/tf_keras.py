@@ -83,8 +83,11 @@ def build_optimizer(track: Track, steps: int) -> AdamWeightDecay:
     """AdamW as the Trainer of notebook 06a has it, so that the frameworks can be compared.
 
     That is the guide's ``AdamWeightDecay(learning_rate, weight_decay_rate=0.01)``, and in addition a learning rate that
-    falls from the track's to 0 in a straight line, in so many steps, no weight decay of biases and layer norms, and
-    gradients clipped to a norm of 1.
+    falls to 0 in a straight line, no weight decay of biases and layer norms, and gradients clipped to a norm of 1.
+
+    Args:
+        track: Gives the peak learning rate.
+        steps: Optimizer steps in the whole run.
     """
     _, schedule = create_optimizer(init_lr=track.learning_rate, num_train_steps=steps, num_warmup_steps=0)
     return AdamWeightDecay(
@@ -122,7 +125,12 @@ def export_model(
 
     ``save_pretrained`` of a TensorFlow model writes ``tf_model.h5``, which transformers 5 no longer reads. This gives
     the weights the names that PyTorch models use, by transformers' own table, and writes them as safetensors; PyTorch
-    itself is not needed. Tied weights are saved once. The folder is made if need be, and returned.
+    itself is not needed.
+
+    Args:
+        model: The model. Tied weights are saved once.
+        folder: Is made if need be, and returned.
+        tokenizer: Saved beside the model.
 
     Raises:
         OSError: If the folder can't be written.

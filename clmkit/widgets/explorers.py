@@ -69,10 +69,17 @@ class Token(NamedTuple):
 
 
 def split_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[Token]:
-    """Cut a text, in which special tokens may stand, into tokens, whose bytes in all are those of the text.
+    """Cut a text into tokens.
+
+    Args:
+        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
+        text: Any text; a special token may stand in it.
+
+    Returns:
+        The tokens. The bytes of all of them are those of the text.
 
     Raises:
-        ValueError: If the tokenizer is no byte-level BPE, as GPT-2's is.
+        ValueError: If the tokenizer is of another kind.
     """
     found = []
     for token_id in tokenizer(text, verbose=False)["input_ids"]:
@@ -129,7 +136,10 @@ def show_tokens(
 ) -> None:
     """Display the tokens of a text in a row, each with its id and its number of bytes; special ones are dashed.
 
-    With a second tokenizer, its tokens are displayed beside those of the first.
+    Args:
+        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
+        text: Any text.
+        beside: A second one, whose tokens are displayed beside those of the first.
 
     Raises:
         ValueError: As ``split_tokens``.
@@ -147,7 +157,10 @@ def inspect_tokens(
 ) -> None:
     """Type a text and see its tokens, to begin with those of ``text`` (the guide's step "Preprocess", closely).
 
-    With a second tokenizer, both are side by side.
+    Args:
+        tokenizer: A byte-level BPE tokenizer, as GPT-2's is.
+        text: What to begin with.
+        beside: A second one, to see both side by side.
 
     Raises:
         ValueError: As ``split_tokens``.
@@ -159,7 +172,10 @@ def inspect_tokens(
 def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> None:
     """Display how documents fall into blocks, and say what is left over and how many blocks cross a border.
 
-    The lengths are those in tokens without an eos_token, with which ``end_token`` ends each document.
+    Args:
+        lengths: Tokens in each document, without its eos_token.
+        block_size: Tokens in a block.
+        end_token: Whether each document ends in an eos_token.
     """
     lengths = [length + end_token for length in lengths]
     blocks, left_over = divmod(sum(lengths), block_size)
@@ -179,7 +195,12 @@ def show_blocks(lengths: Sequence[int], block_size: int, end_token: bool) -> Non
 
 
 def explore_blocks(documents: "Dataset", block_size: int = 128) -> None:
-    """Change the block size, in tokens, and see how documents, a few rows of ``input_ids``, fall into blocks."""
+    """Move the block size, and see how documents fall into blocks.
+
+    Args:
+        documents: A few rows of ``input_ids``, as ``tokenize`` gives them.
+        block_size: What to begin with, in tokens.
+    """
     lengths = [len(ids) for ids in documents["input_ids"]]
     # A number field, and no slider, because an ipywidgets slider has no name that a screen reader could say.
     size = BoundedIntText(block_size, min=16, max=512, step=16, description="block_size", layout=Layout(width="14em"))

@@ -15,7 +15,10 @@ from clmkit.widgets.plots import BLUE, show
 def plot_inside(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str) -> None:
     """Draw the embeddings of a prompt's tokens, where each token looks, and the best scores for the next token.
 
-    The prompt is best a handful of words. Attention is computed in the form that gives the weights out, for this once.
+    Args:
+        model: A causal language model. Its attention is computed in the form that gives the weights out, for this once.
+        tokenizer: Its tokenizer.
+        prompt: A handful of words.
     """
     inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
     tokens = [repr(tokenizer.decode([token])) for token in inputs["input_ids"][0].tolist()]

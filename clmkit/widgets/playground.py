@@ -81,8 +81,13 @@ def stream_text(
 ) -> str:
     """Continue a prompt as ``generate_text`` does, and show the text as it grows.
 
-    ``on_text`` is called with the text so far, prompt included, whenever a word is complete and at the end. Once
-    another thread sets ``stop``, the text ends after the token that is being generated.
+    Args:
+        model: As for ``generate_text``, like all that is not named here.
+        tokenizer: Its tokenizer.
+        prompt: The text to continue.
+        on_text: Called with the text so far, prompt included, whenever a word is complete and at the end.
+        stop: Once another thread sets it, the text ends after the token that is being generated.
+        **arguments: As for ``generate_texts``.
     """
     criteria = StoppingCriteriaList([_StopWhen(stop)] if stop else [])
     streamer = TextStream(tokenizer, on_text)
