@@ -192,13 +192,15 @@ def _build(
         model = AutoModelForCausalLM.from_pretrained(base or download_model(track.model))
     if lora is not None:
         model = adapt(model, lora, trained, arguments.get("seed", 42))
+    # Of a sharded model no process has the whole, and with an adapter there is none before the end.
+    push = bool(arguments.get("push_to_hub")) and not sharded and lora is None
+    alone = PartialState().num_processes == 1
     settings = {
-        "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
-        **arguments,
+        **({} if alone else {"ddp_find_unused_parameters": False}),  # there are none, and looking for them takes time
+        **{name: value for name, value in arguments.items() if push or name not in ("hub_token", "hub_strategy")},
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
-        # Of a sharded model no process has the whole, and with an adapter there is none before the end.
-        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded and lora is None,
+        "push_to_hub": push,
     }
     trainer_class: Any = partial(SharedTrainer, guard)
     blocks = {"train": prepared.train, "test": prepared.test}

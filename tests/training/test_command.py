@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
 from clmkit.chunking import chunk
 from clmkit.evaluation import score
@@ -192,11 +192,18 @@ def test_the_other_commands_stay_light() -> None:
 
 
 def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
-    words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words_of: Words,
+    documents: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
-    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token=remember("hf_secret"))) == 0
-    printed = capsys.readouterr().out
+    monkeypatch.setattr("clmkit.training.pytorch.HubCallback", lambda *given: TrainerCallback())
+    monkeypatch.setattr("clmkit.scale.run.push_model", lambda *given: "there")
+    asked = {"max_steps": 6, "append_eos": True, "push_to_hub": True, "hub_token": remember("hf_secret")}
+    assert run_command("train", words_of(**asked)) == 0
+    printed = capsys.readouterr().out.removesuffix("Shared: there\n")
     for line in ("the first 60 rows", "Rows:   0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
     assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
