@@ -23,6 +23,8 @@ OVERRIDDEN |= dict.fromkeys(("cache_implementation", "cache_config", "max_cache_
 # Fields that look at the tokens before: in a batch they would take what fills a shorter prompt for text.
 LOOKING_BACK: tuple[str, ...] = ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "sequence_bias")
 LOOKING_BACK += ("bad_words_ids", "stop_strings", "watermarking_config")
+# Kinds that look at all tokens, whatever the mask of a batch says.
+UNMASKED = ("recurrent_gemma", "reformer", "rwkv", "xlstm")
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
 DRAWING = RLock()
@@ -102,8 +104,9 @@ def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, 
 
 
 def looks_back(model: PreTrainedModel) -> bool:
-    """Whether the model's own generation config has a field for which each prompt has to be continued alone."""
-    return any(getattr(model.generation_config, name, None) for name in LOOKING_BACK)
+    """Whether each prompt has to be continued alone, for the model's kind or a field of its generation config."""
+    asked = any(getattr(model.generation_config, name, None) for name in LOOKING_BACK)
+    return asked or model.config.model_type in UNMASKED
 
 
 def one_text(
@@ -153,8 +156,18 @@ def continue_prompts(
     inputs = pad_left(documents, model.device)
     length = inputs["input_ids"].shape[1]
     settings = {**one_text(model, tokenizer, length, new_tokens), **arguments}
+    if getattr(model.config, "output_router_logits", False):  # of experts, for a loss that is none of generation's
+        settings["output_router_logits"] = False
     generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
-    rows: list[list[int]] = generate(**inputs, tokenizer=tokenizer, **settings)[:, length:].tolist()
+    try:
+        rows: list[list[int]] = generate(**inputs, tokenizer=tokenizer, **settings)[:, length:].tolist()
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise ValueError(
+            "the model's probabilities are not finite: its weights are not finite themselves, or too large for the "
+            "precision that they are loaded in (dtype)"
+        ) from error
     ends = set(_as_list(settings["eos_token_id"]))
     stops = [next((place for place, token in enumerate(row) if token in ends), len(row)) for row in rows]
     return [row[: stop + 1] for row, stop in zip(rows, stops, strict=True)]

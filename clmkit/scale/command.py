@@ -75,7 +75,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
     try:
         return commands[command](arguments)
     except EXPECTED as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)

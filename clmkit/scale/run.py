@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedTokenizerBase,
     Trainer,
@@ -49,7 +48,7 @@ from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
 from clmkit.tokenization import check_vocabulary
 from clmkit.tracks import Track
-from clmkit.training.base_models import check_causal
+from clmkit.training.base_models import check_causal, load_model
 from clmkit.training.pytorch import build_trainer
 
 
@@ -189,7 +188,7 @@ def _build(
         raise ValueError("a LoRA adapter is not sharded: leave out FSDP or --lora")
     base = trained if lora is None else None
     with PartialState().local_main_process_first():
-        model = AutoModelForCausalLM.from_pretrained(base or download_model(track.model))
+        model = load_model(base or download_model(track.model), "" if base else track.model)
     if lora is not None:
         model = adapt(model, lora, trained, arguments.get("seed", 42))
     # Of a sharded model no process has the whole, and with an adapter there is none before the end.

@@ -152,6 +152,12 @@ def fill_in(track: Track, course: Mapping[str, Any], arguments: Mapping[str, Any
     implied: dict[str, Any] = {
         f"{what}_strategy": "steps" for what in ("eval", "save") if arguments.get(f"{what}_steps") is not None
     }
+    if arguments.get("load_best_model_at_end"):  # evaluated and saved are the same steps, though one of them is said
+        given = {**implied, **arguments}
+        for one, other in (("save", "eval"), ("eval", "save")):
+            if given.get(f"{other}_strategy") in ("steps", "epoch") and f"{one}_strategy" not in given:
+                pairs = {f"{one}_{part}": given.get(f"{other}_{part}") for part in ("strategy", "steps")}
+                implied |= {name: value for name, value in pairs.items() if value is not None}
     if str(arguments.get("metric_for_best_model")).endswith("perplexity"):
         implied["greater_is_better"] = False  # transformers takes the greatest of all that is no loss
     for asked, other in (("fp16", "bf16"), ("bf16", "fp16")):

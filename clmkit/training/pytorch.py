@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -28,7 +27,7 @@ from clmkit.saving import check_output_dir
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
 from clmkit.training.arguments import check_fields, fill_in, leave_to_several
-from clmkit.training.base_models import prepare_to_train
+from clmkit.training.base_models import load_model, prepare_to_train
 from clmkit.training.output_folder import TUNED_ON, check_free, is_held
 from clmkit.training.trainer_callbacks import HoldFolder, HubCallback
 from clmkit.training.trainer_parts import check_parts
@@ -232,7 +231,7 @@ def find_or_train(track: Track) -> Path:
     def train(folder: Path) -> None:
         base = download_model(track.model)
         tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base)
+        model = load_model(base, track.model)
         prepare_to_train(model, tokenizer)  # before the data are read, of which there may be much
         trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
         trainer.train()

@@ -330,7 +330,7 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_before_rows_
     before = len(tokenizer)
     tokenizer.add_tokens(["<one more>"])
     tokenizer.save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match=f"the tokenizer has {before + 1:,} tokens, the model's embedding {before:,}"):
+    with pytest.raises(ValueError, match=f"has ids for {before + 1:,} tokens, the model's embedding {before:,}"):
         way(dataclasses.replace(track, model=str(tmp_path / "model")))
 
 
@@ -405,6 +405,24 @@ def test_steps_alone_say_that_steps_count(build: Build, build_only: Callable[...
     for args in (build(eval_steps=3, save_steps=2), build_only(eval_steps=3, save_steps=2).args):
         assert (args.eval_strategy, args.eval_steps, args.save_strategy, args.save_steps) == ("steps", 3, "steps", 2)
     assert build(save_steps=2, save_strategy="epoch").save_strategy == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("asked", "both"),
+    [
+        ({}, ("epoch", "epoch")),
+        ({"eval_steps": 2}, ("steps", 2)),
+        ({"save_steps": 2}, ("steps", 2)),
+        ({"eval_strategy": "steps", "eval_steps": 2}, ("steps", 2)),
+        ({"save_strategy": "steps", "save_steps": 2}, ("steps", 2)),
+        ({"eval_steps": 2, "save_steps": 4}, ("steps", 2)),
+    ],
+)
+def test_for_the_best_model_is_saved_when_it_is_evaluated(asked: dict[str, Any], both: Any, build: Build) -> None:
+    args = build(load_best_model_at_end=True, **asked)
+    assert args.eval_strategy == args.save_strategy == both[0]
+    if both[0] == "steps":
+        assert (args.eval_steps, args.save_steps) == (both[1], asked.get("save_steps", both[1]))
 
 
 @pytest.mark.parametrize("metric", ["perplexity", "eval_perplexity", "loss"])

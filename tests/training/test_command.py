@@ -276,7 +276,7 @@ def test_data_that_has_changed_is_not_evaluated_on(
     ("words", "said"),
     [
         (["evaluate", "nowhere"], "evaluate: 'nowhere' holds no run"),
-        (["generate", "nowhere", "--prompt", "a"], "generate: there is no model in 'nowhere'"),
+        (["generate", "nowhere", "--prompt", "a"], "generate: there is no folder 'nowhere' with a model"),
         (["train", "--data", "nowhere.jsonl"], "train: data file 'nowhere.jsonl' is not there; the working folder is"),
         (["train", "--block_size", "0"], "train: block_size must be a whole number of 1 or more, not 0"),
         (["train", "--rows", "0"], "train: rows must be a whole number of 1 or more, not 0"),
