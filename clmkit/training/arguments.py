@@ -152,6 +152,8 @@ def fill_in(track: Track, course: Mapping[str, Any], arguments: Mapping[str, Any
     implied: dict[str, Any] = {
         f"{what}_strategy": "steps" for what in ("eval", "save") if arguments.get(f"{what}_steps") is not None
     }
+    if arguments.get("do_eval") is False:
+        implied["eval_strategy"] = "no"
     if arguments.get("load_best_model_at_end"):  # evaluated and saved are the same steps, though one of them is said
         given = {**implied, **arguments}
         for one, other in (("save", "eval"), ("eval", "save")):
@@ -183,6 +185,8 @@ def check_fields(arguments: Mapping[str, Any], metrics: Collection[str] | None) 
             raise ValueError(f"TrainingArguments have no field {name!r}{of_track or hint_at(name, hints)}")
         _check_value(name, value, hints[name])
     check_needs(arguments, NEEDS)
+    if arguments.get("do_eval") is False and arguments.get("eval_strategy") != "no":
+        raise ValueError(f"do_eval=False and eval_strategy={arguments['eval_strategy']!r} contradict: leave one out")
     if arguments.get("length_column_name", "length") != "length" and not (
         arguments.get("train_sampling_strategy") == "group_by_length"
     ):

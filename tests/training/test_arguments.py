@@ -539,6 +539,38 @@ def test_yamls_words_for_no_are_no(tmp_path: Path, word: str) -> None:
     assert found == {"eval_strategy": "no", "save_strategy": "no", "bf16": False}
 
 
+@pytest.mark.parametrize("name", TABLE)
+def test_a_value_in_words_is_the_value(name: str) -> None:
+    value = TABLE[name][0]
+    words = [json.dumps(value)] if isinstance(value, dict) else map(str, value if isinstance(value, list) else [value])
+    if name not in TrainingArguments.__dataclass_fields__:
+        pytest.skip(f"transformers {transformers.__version__} has no {name}")
+    read = parse_training([f"--{name}", *words])
+    found = {**read.arguments, **read.track}[name]
+    if isinstance(value, dict):
+        assert (json.loads(found) if isinstance(found, str) else found) == value
+    else:
+        assert found in (value, *(value if isinstance(value, list) else [[value]]))
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("False", False), ("no", "no"), ("non_padding", None)])
+def test_what_may_be_a_switch_or_text_is_either(word: str, value: Any) -> None:
+    read = parse_training(["--include_num_input_tokens_seen", word]).arguments
+    assert read["include_num_input_tokens_seen"] == (word if value is None else value)
+
+
+def test_who_wants_no_evaluation_gets_none(build: Build, track: Track) -> None:
+    assert build(do_eval=False).eval_strategy == "no"
+    with pytest.raises(ValueError, match="do_eval=False and eval_strategy='epoch' contradict"):
+        train(track, do_eval=False, eval_strategy="epoch")
+
+
+@pytest.mark.parametrize("lora", [{"r": "16"}, {"wishful": 1}])
+def test_options_that_do_not_fit_peft_are_refused_in_a_sentence(lora: dict[str, Any], track: Track) -> None:
+    with pytest.raises(ValueError, match=r"^--lora {.*} is not for PEFT's LoraConfig: "):
+        train(track, max_steps=2, lora=lora)
+
+
 def test_a_run_refuses_words_as_the_function_does(
     words_of: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
