@@ -73,6 +73,8 @@ def check_whole(folder: Path, name: str, missing: Sequence[str]) -> None:
     inside = [path for path in folder.glob("checkpoint-*") if (path / "config.json").is_file()]
     newest = max(inside, key=lambda path: (len(path.name), path.name), default=None)
     remedy = f". Its checkpoints are models: {newest.as_posix()!r} is the newest" if newest else ""
+    if (folder / "snapshots").is_dir():
+        remedy = ". It is the Hub's cache of a model: give the model's id, or a folder in its snapshots"
     if any(folder.glob("*.gguf")):
         remedy = ". GGUF files are for llama.cpp: take the model that they were made of"
     raise FileNotFoundError(f"{name!r} is no whole model: there is no {' and no '.join(missing)} in it{remedy}")

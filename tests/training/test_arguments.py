@@ -21,6 +21,7 @@ from datasets import Dataset
 from packaging.version import Version
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 from transformers.integrations import integration_utils
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from clmkit.scale import run as run_module
 from clmkit.scale.arguments import OF_SHARING, REFUSED
@@ -243,6 +244,34 @@ def test_what_decides_what_is_learned_does(
     name: str, learned: Callable[..., torch.Tensor], usual: torch.Tensor
 ) -> None:
     assert not torch.allclose(learned(**{name: TABLE[name][0]}), usual, rtol=0, atol=1e-7)
+
+
+def test_a_model_is_compiled_where_that_is_asked_for_and_learns_the_same(
+    learned: Callable[..., torch.Tensor], usual: torch.Tensor
+) -> None:
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters["stats"]  # of graphs; torch has no public ones
+    counters.clear()
+    assert torch.allclose(learned(torch_compile=True, torch_compile_backend="eager"), usual, atol=1e-5)
+    assert counters["unique_graphs"]
+
+
+def test_activations_are_computed_anew_where_that_is_asked_for_and_the_same_is_learned(
+    learned: Callable[..., torch.Tensor], usual: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[bool] = []
+    forward = GPT2MLP.forward
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        computed.append(torch.is_grad_enabled())
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(GPT2MLP, "forward", noting)
+    learned()
+    once = sum(computed)
+    computed.clear()
+    assert torch.allclose(learned(gradient_checkpointing=True), usual, atol=1e-6)
+    assert sum(computed) == once + 4  # steps
 
 
 def test_without_a_change_the_same_is_learned(learned: Callable[..., torch.Tensor], usual: torch.Tensor) -> None:

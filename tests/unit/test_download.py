@@ -593,6 +593,14 @@ def test_of_a_folder_with_checkpoints_the_newest_is_named(own: Path, tmp_path: P
         download_model(str(tmp_path / "run"))
 
 
+def test_the_hubs_cache_of_a_model_is_called_so(own: Path, tmp_path: Path) -> None:
+    cached = tmp_path / "models--ada--small"
+    shutil.copytree(own, cached / "snapshots" / SHA)
+    with pytest.raises(FileNotFoundError, match="It is the Hub's cache of a model: give the model's id, or a folder"):
+        download_model(str(cached))
+    assert download_model(str(cached / "snapshots" / SHA))
+
+
 def test_files_of_llama_cpp_are_no_model_of_transformers(tmp_path: Path) -> None:
     (tmp_path / "small.Q4_K_M.gguf").write_bytes(b"GGUF")
     with pytest.raises(FileNotFoundError, match=r"there is no config\.json .*: take the model that they were made of"):
