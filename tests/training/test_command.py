@@ -298,6 +298,17 @@ def test_what_can_be_mended_is_one_sentence(
     assert said in line
 
 
+def test_a_librarys_sentence_of_several_lines_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ValueError("they have to match, but found\n- one: a\n- other: b\n")
+
+    monkeypatch.setattr("clmkit.scale.command.choose_track", refuse)
+    assert run_command("train", []) == 1
+    assert capsys.readouterr().err == "train: they have to match, but found - one: a - other: b\n"
+
+
 def test_it_trains_the_model_that_the_notebooks_calls_train(
     steady_model: Path, documents: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
