@@ -26,7 +26,8 @@ def check_block_size(block_size: int, context: int | None = None) -> None:
 
 def context_length(config: "PreTrainedConfig") -> int | None:
     """The longest text that a model takes, in tokens; ``None`` where nothing limits it, as in Mamba and BLOOM."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    text = config.get_text_config()
+    return getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)  # the latter is MPT's
 
 
 def chunk(dataset: Rows, block_size: int = 128, *, context: int | None = None) -> Rows:

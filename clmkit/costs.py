@@ -1,6 +1,5 @@
 """What a model costs before its weights are loaded: parameters, licence, memory, speed, and the rate it learns at."""
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ from yaml import YAMLError
 
 from clmkit.hub.client import HUB_ERRORS, few_retries
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
-from clmkit.hub.models import check_config, check_hub_config
+from clmkit.hub.models import HUB_ID, check_config, check_hub_config
 from clmkit.hub.real_model import stands_in_for
 from clmkit.hub.weights import count_parameters
 from clmkit.messages import _, join_sentences, ngettext
@@ -23,7 +22,6 @@ DISTILGPT2_PARAMETERS = 82e6
 ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 TRAINING_BYTES = 16  # of each parameter in float32: itself, its gradient, and AdamW's two averages
 SMALL = 20e6  # parameters
-HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 class ModelFacts(NamedTuple):

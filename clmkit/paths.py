@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from clmkit.costs import HUB_ID
+from clmkit.hub.models import HUB_ID
 from clmkit.messages import _
 
 FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")

@@ -24,6 +24,8 @@ OVERRIDDEN |= dict.fromkeys(("cache_implementation", "cache_config", "max_cache_
 # Fields that look at the tokens before: in a batch they would take what fills a shorter prompt for text.
 LOOKING_BACK: tuple[str, ...] = ("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "sequence_bias")
 LOOKING_BACK += ("bad_words_ids", "stop_strings", "watermarking_config")
+# Kinds that look at all tokens, whatever the mask of a batch says.
+UNMASKED = ("recurrent_gemma", "reformer", "rwkv", "xlstm")
 
 # Held from the seed to the last draw: torch's random numbers are one stream, and another thread would draw from it too.
 DRAWING = RLock()
@@ -102,6 +104,12 @@ def pad_left(documents: Sequence[list[int]], device: torch.device) -> dict[str, 
     return {name: torch.tensor(rows, device=device) for name, rows in columns.items()}
 
 
+def looks_back(model: PreTrainedModel) -> bool:
+    """Whether each prompt has to be continued alone, for the model's kind or a field of its generation config."""
+    asked = any(getattr(model.generation_config, name, None) for name in LOOKING_BACK)
+    return asked or model.config.model_type in UNMASKED
+
+
 def one_text(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, length: int, new_tokens: int
 ) -> dict[str, Any]:
@@ -140,23 +148,52 @@ def continue_prompts(
     seed: int,
     **arguments: Any,
 ) -> list[list[int]]:
-    """The new tokens of each prompt, up to the one that ends it; they are drawn in batches, from a seed.
+    """The new tokens of each prompt, up to the one that ends it.
 
-    More arguments for ``generate`` win over ``one_text``.
+    Args:
+        model: A causal language model; it is left in the mode, training or not, that it was in.
+        tokenizer: Its tokenizer.
+        documents: The prompts' tokens.
+        new_tokens: How many to add at most.
+        batch_size: Prompts in one call of ``generate``.
+        seed: What is drawn at random is drawn from it.
+        **arguments: More for ``generate``; they win over ``one_text``.
+
+    Raises:
+        ValueError: If the seed is none, or the model's probabilities are not finite.
     """
-    if any(getattr(model.generation_config, name, None) for name in LOOKING_BACK):
-        batch_size = 1
-    generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
+    size = 1 if looks_back(model) else batch_size
     added: list[list[int]] = []
     with drawing_from(seed, model.device), evaluation_mode(model):
-        for start in range(0, len(documents), batch_size):
-            inputs = pad_left(documents[start : start + batch_size], model.device)
-            length = inputs["input_ids"].shape[1]
-            settings = {**one_text(model, tokenizer, length, new_tokens), **arguments}
-            rows = generate(**inputs, tokenizer=tokenizer, **settings)[:, length:].tolist()
-            ends = set(_as_list(settings["eos_token_id"]))
-            added += [_up_to_end(row, ends) for row in rows]
+        for start in range(0, len(documents), size):
+            added += _continue_batch(model, tokenizer, documents[start : start + size], new_tokens, arguments)
     return added
+
+
+def _continue_batch(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    documents: Sequence[list[int]],
+    new_tokens: int,
+    arguments: dict[str, Any],
+) -> list[list[int]]:
+    inputs = pad_left(documents, model.device)
+    length = inputs["input_ids"].shape[1]
+    settings = {**one_text(model, tokenizer, length, new_tokens), **arguments}
+    if getattr(model.config, "output_router_logits", False):  # of experts, for a loss that is none of generation's
+        settings["output_router_logits"] = False
+    generate: Any = model.generate  # a mixin that PreTrainedModel's type does not name
+    try:
+        rows = generate(**inputs, tokenizer=tokenizer, **settings)[:, length:].tolist()
+    except RuntimeError as error:
+        if "probability tensor contains" not in str(error):
+            raise
+        raise ValueError(
+            "the model's probabilities are not finite: its weights are not finite themselves, or too large for the "
+            "precision that they are loaded in (dtype)"
+        ) from error
+    ends = set(_as_list(settings["eos_token_id"]))
+    return [_up_to_end(row, ends) for row in rows]
 
 
 def _up_to_end(row: list[int], ends: set[int]) -> list[int]:

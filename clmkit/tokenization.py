@@ -92,11 +92,13 @@ def check_tokenizer(tokenizer: "PreTrainedTokenizerBase", *, append_eos: bool = 
 
 
 def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", known: int) -> None:
-    """Raise a ValueError if a tokenizer has more tokens than the model's embedding, which has so many."""
-    if len(tokenizer) > known:
+    """Raise a ValueError if a tokenizer has ids beyond the model's embedding, which has so many."""
+    needed = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if needed > known:
         raise ValueError(
-            f"the tokenizer has {len(tokenizer):,} tokens, the model's embedding {known:,}: before training, call "
-            f"model.resize_token_embeddings({len(tokenizer)}) and save it, or take the tokenizer that came with it"
+            f"the tokenizer has ids for {needed:,} tokens, the model's embedding {known:,}: before "
+            f"training, call model.resize_token_embeddings({needed}) and save it, or take the tokenizer that came with "
+            "it"
         )
 
 

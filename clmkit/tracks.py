@@ -150,7 +150,7 @@ def choose_track(
     """
     _check_numbers(rows=rows, epochs=epochs, block_size=block_size)
     own_data = _own_data(data, encoding)
-    model = None if model is None else os.fspath(model)
+    model = None if model is None else os.path.expanduser(model)
     base, reason = _decide(name, own_data is not None, model, chat, language)
     model = CHAT_MODELS[base.name] if chat else model
     track = replace(
@@ -182,7 +182,7 @@ def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] 
     """``data`` as a track has it; all files that it names are there."""
     own, files = None, []
     if data is not None:
-        words = tuple(os.fspath(word) for word in ([data] if isinstance(data, str | os.PathLike) else data))
+        words = tuple(os.path.expanduser(word) for word in ([data] if isinstance(data, str | os.PathLike) else data))
         own = words[0] if len(words) == 1 else words
         files = find_files(own)
     if encoding is not None and not files:

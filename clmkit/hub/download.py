@@ -18,7 +18,7 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
-from clmkit.hub.models import check_config, check_files
+from clmkit.hub.models import check_config, check_files, check_name, check_whole
 from clmkit.hub.real_model import REAL_MODEL, stands_in_for
 from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
 from clmkit.messages import _
@@ -190,14 +190,14 @@ def download_model(name: str, *, weights: bool = True) -> str:
         A folder's path: what ``from_pretrained`` takes in place of a name on the Hub, and reads without a request.
 
     Raises:
-        FileNotFoundError: If the folder lacks a file.
+        FileNotFoundError: If the folder lacks a file, or there is none and the name is no id on the Hub.
         ValueError: If it is no causal language model, a file of it is not whole, or its weights are a pickle and there
             is no PyTorch to load them.
         OSError: As ``download``, whose errors are kinds of it.
     """
     folder = Path(name) if Path(name).is_dir() else _download_or_stand_in(name, weights)
-    if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
-        raise FileNotFoundError(f"{name!r} is no whole model: there is no {' and no '.join(missing)} in it")
+    missing = _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]])
+    check_whole(folder, name, missing)
     check_config(folder, name)
     files = weight_files(folder) if weights else []
     if weights:
@@ -222,6 +222,7 @@ def _check_weights(files: Sequence[Path], name: str) -> None:
 
 def _download_or_stand_in(name: str, weights: bool) -> Path:
     """From the Hub, and where it does not answer, what ``make real-model`` put on this machine."""
+    check_name(name)
     try:
         return _download_model(name, weights)
     except ConnectionError as error:

@@ -15,6 +15,7 @@ from clmkit.saving import write_whole
 # What it takes to resume, which is larger than the model and of use to no one else, texts, which are not ours, and the
 # record of a run, which tells of folders on this machine.
 NOT_SHARED = ["checkpoint-*", "unfinished-*", "training_args.bin", "trainer_state.json", "held_out.parquet", "run.json"]
+NOT_SHARED += ["logs/*", "wandb/*", "mlruns/*", "desktop.ini", "Thumbs.db"]
 NOT_SHARED += ["runs/*", "*.log", "*.out", "*.err", ".*", "*/.*", "__pycache__/*", "*/__pycache__/*"]
 # A model's folder in the Hub's cache, which PEFT writes where a name on the Hub is meant.
 CACHED = re.compile(r'(?:\b[A-Za-z]:)?[\\/][^"\n]*?models--([\w.-]+)[\\/]+snapshots[\\/]+\w+')

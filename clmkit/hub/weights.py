@@ -15,6 +15,9 @@ WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.sa
 NEEDED_WEIGHTS = "model.safetensors|model.safetensors.index.json"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")  # of PyTorch alone
 
+OF_LFS = b"version https://git-lfs"
+POINTER = "is a pointer of git LFS, and not the file itself: run git lfs pull in that folder, or download it by its id"
+
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of weights that Transformers would read from a folder: the one, or all that its index names.
@@ -54,8 +57,16 @@ def say_pickle(name: str) -> None:
     )
 
 
+def is_pointer(path: Path) -> bool:
+    """Whether a file is what git leaves in place of a large one where git LFS is missing."""
+    with path.open("rb") as file:
+        return file.read(len(OF_LFS)) == OF_LFS
+
+
 def what_is_broken(weights: Path) -> str:
     """What is wrong with the frame of a file of weights, if anything is; nothing is read of the weights themselves."""
+    if is_pointer(weights):
+        return f"{weights.name} {POINTER}"
     if weights.suffix == ".safetensors":
         try:
             with safe_open(weights, "numpy"):

@@ -52,10 +52,10 @@ def adapt(model: PreTrainedModel, options: Mapping[str, Any], trained: Path | No
     transposed = any(isinstance(module, Conv1D) for module in model.modules())  # GPT-2's layers; PEFT warns if not told
     try:
         config = LoraConfig(**{**LORA, "fan_in_fan_out": transposed, **options})
+        set_seed(seed)
+        return add_adapter(model, config)
     except TypeError as error:
         raise ValueError(f"--lora {json.dumps(dict(options))} is not for PEFT's LoraConfig: {error}") from error
-    set_seed(seed)
-    return add_adapter(model, config)
 
 
 def merge_adapter(trainer: Trainer) -> None:

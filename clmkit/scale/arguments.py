@@ -6,7 +6,7 @@ from typing import Any
 from clmkit.kernels import has_gpu
 from clmkit.scale.streams import Stream
 from clmkit.tracks import Track
-from clmkit.training.arguments import check_fields, fill_in
+from clmkit.training.arguments import check_fields, check_needs, fill_in, leave_to_several
 from clmkit.training.pytorch import COURSE_ARGUMENTS, OF_UPLOAD
 
 # A stream has no epochs to log, evaluate and save by.
@@ -39,6 +39,8 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "dataloader_in_order": ((True,), "a run can go on only if its blocks come in the same order again"),
     **OF_UPLOAD,
 }
+# Of a Trainer that a notebook has, its method push_to_hub would take them.
+OF_SHARING = {"hub_model_id": ("push_to_hub",), "hub_private_repo": ("push_to_hub", "report_to trackio")}
 
 
 def complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +57,8 @@ def complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any]) 
     course = {**COURSE_ARGUMENTS, "use_cpu": not has_gpu(), **(STREAM_ARGUMENTS if stream else {})}
     filled = fill_in(track, course, arguments)
     check_fields(filled, METRICS)
+    check_needs(filled, OF_SHARING)
+    filled = leave_to_several(filled)
     if stream is None:
         return filled
     if filled.get("max_steps", -1) < 1:

@@ -35,6 +35,9 @@ FIRST_OF_TRAINER = {
     "per_device_train_batch_size": "blocks in one step of one process; by default 8",
 }
 ONE_OR_MORE = ("report_to", "optim_target_modules")  # of which ``HfArgumentParser`` would take one
+# Fields that are text or a switch, of which it would take the switch alone, or what no words can be.
+AS_TEXT = ("include_num_input_tokens_seen", "parallelism_config")
+SWITCHED = {"true": True, "false": False}
 JSON = ("liger_kernel_config",)  # which ``TrainingArguments`` do not read from text, as they do others
 OF_STREAM = tuple(field.name for field in dataclasses.fields(Stream))
 SWITCH: dict[str, Any] = {"type": string_to_bool, "nargs": "?", "const": True, "default": False}
@@ -75,7 +78,7 @@ def run_command(command: str, arguments: Sequence[str]) -> int:
     try:
         return commands[command](arguments)
     except EXPECTED as error:
-        print(f"{command}: {error}", file=sys.stderr)
+        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{command}: interrupted", file=sys.stderr)
@@ -108,6 +111,7 @@ def parse_training(arguments: Sequence[str]) -> TrainingWords:
     given = {name: value for name, value in vars(values).items() if value is not NOT_GIVEN}
     given |= {name: given[name][0] for name in ONE_OR_MORE if len(given.get(name, ())) == 1}
     given |= {name: _read_json(name, given[name]) for name in JSON if name in given}
+    given |= {name: SWITCHED.get(given[name].lower(), given[name]) for name in AS_TEXT if name in given}
     if "track" in given:
         given["name"] = given.pop("track")
     fields = {"language", *(field.name for field in dataclasses.fields(Track))} - FIRST_OF_TRAINER.keys()
@@ -118,7 +122,8 @@ def parse_training(arguments: Sequence[str]) -> TrainingWords:
 
 def _training_parser() -> HfArgumentParser:
     """A parser of clmkit's options and of all that TrainingArguments have; it shows the course's defaults."""
-    hints = get_type_hints(TrainingArguments) | dict.fromkeys(ONE_OR_MORE, list[str]) | dict.fromkeys(JSON, str)
+    hints = get_type_hints(TrainingArguments) | dict.fromkeys(ONE_OR_MORE, list[str])
+    hints |= dict.fromkeys((*JSON, *AS_TEXT), str)
     fields: list[tuple[str, Any, Any]] = [
         (name, hints[name], dataclasses.field(default=None, metadata={"help": text}))
         for name, text in FIRST_OF_TRAINER.items()

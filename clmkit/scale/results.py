@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer
+from transformers import AutoTokenizer, Trainer
 
 from clmkit.evaluation import Score, score
 from clmkit.generation import generate_texts
-from clmkit.hub.weights import is_model
+from clmkit.hub.download import download_model
 from clmkit.messages import _
 from clmkit.scale.adapters import LORA
 from clmkit.scale.data import Prepared, prepare_rows, read_held_out
 from clmkit.scale.processes import join_processes, one_voice
 from clmkit.scale.record import describe_score, read_record, read_score, read_track, write_record
 from clmkit.tracks import Track
+from clmkit.training.base_models import load_model
 from clmkit.training.model_card import write_card
 from clmkit.training.output_folder import RECORD
 from clmkit.training.pytorch import hyperparameters, loss_history
@@ -78,7 +79,7 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
             found = "no run" if record is None else "a run that is not finished"
             raise FileNotFoundError(f"{str(folder)!r} holds {found}: `python -m clmkit train --output_dir {folder}`")
         check_model(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder).to(state.device)
+        model = load_model(folder).to(state.device)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         if record["stream"]:
             test = read_held_out(Path(folder))
@@ -95,9 +96,10 @@ def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
 
 
 def check_model(folder: str | Path) -> None:
-    """Raise a FileNotFoundError unless a folder holds a whole model; a line says what of it is broken."""
-    if not is_model(Path(folder)):
-        raise FileNotFoundError(f"there is no model in {str(folder)!r}: train one there first")
+    """Raise a FileNotFoundError unless a folder is there, and as ``download_model`` unless it holds a whole model."""
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {str(folder)!r} with a model: train one there first")
+    download_model(str(folder))
 
 
 def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> list[str]:
@@ -105,8 +107,9 @@ def generate(folder: str | Path, prompts: Sequence[str], **arguments: Any) -> li
 
     Raises:
         FileNotFoundError: If there is no model.
-        ValueError: As ``generate_texts``.
+        ValueError: If it is not whole or no causal language model, and as ``generate_texts``.
     """
     check_model(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).to(PartialState().device)
+    model: Any = load_model(folder)
+    model.to(PartialState().device)
     return generate_texts(model, AutoTokenizer.from_pretrained(folder), prompts, **arguments)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from accelerate import PartialState
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedTokenizerBase,
     Trainer,
@@ -48,7 +47,7 @@ from clmkit.scale.streams import Stream
 from clmkit.scale.trainer import SharedTrainer
 from clmkit.tokenization import check_vocabulary
 from clmkit.tracks import Track
-from clmkit.training.base_models import check_causal
+from clmkit.training.base_models import check_causal, load_model
 from clmkit.training.pytorch import build_trainer
 
 
@@ -188,16 +187,18 @@ def _build(
         raise ValueError("a LoRA adapter is not sharded: leave out FSDP or --lora")
     base = trained if lora is None else None
     with PartialState().local_main_process_first():
-        model = AutoModelForCausalLM.from_pretrained(base or download_model(track.model))
+        model = load_model(base or download_model(track.model), "" if base else track.model)
     if lora is not None:
         model = adapt(model, lora, trained, arguments.get("seed", 42))
+    # Of a sharded model no process has the whole, and with an adapter there is none before the end.
+    push = bool(arguments.get("push_to_hub")) and not sharded and lora is None
+    alone = PartialState().num_processes == 1
     settings = {
-        "ddp_find_unused_parameters": False,  # there are none, and looking for them takes time
-        **arguments,
+        **({} if alone else {"ddp_find_unused_parameters": False}),  # there are none, and looking for them takes time
+        **{name: value for name, value in arguments.items() if push or name not in ("hub_token", "hub_strategy")},
         "train_sampling_strategy": "sequential",  # EpochBlocks puts them into order
         "save_total_limit": None,  # the guard removes older checkpoints, when the new one is whole
-        # Of a sharded model no process has the whole, and with an adapter there is none before the end.
-        "push_to_hub": bool(arguments.get("push_to_hub")) and not sharded and lora is None,
+        "push_to_hub": push,
     }
     trainer_class: Any = partial(SharedTrainer, guard)
     blocks = {"train": prepared.train, "test": prepared.test}

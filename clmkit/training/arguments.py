@@ -5,7 +5,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from copy import copy
 from functools import cache
 from inspect import signature
 from numbers import Integral, Real
@@ -14,10 +13,11 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import torch
-from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, SchedulerType, Trainer, TrainingArguments, get_scheduler
+from transformers import TrainingArguments
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.utils import logging
 
+from clmkit.messages import _
 from clmkit.tracks import Track, choose_track
 
 # What people know from other versions or programs, and what does it here.
@@ -119,12 +119,22 @@ RANGES = (
 )
 RANGE_OF = {name: kind for kind in RANGES for name in kind.names.split()}
 # Fields that do something only beside one of others.
-NEEDS = {
+NEEDS: dict[str, tuple[str, ...]] = {
     "fsdp_config": ("fsdp",),
     "liger_kernel_config": ("use_liger_kernel",),
-    "activation_checkpointing_kwargs": ("activation_checkpointing", "gradient_checkpointing"),
-    "gradient_checkpointing_kwargs": ("activation_checkpointing", "gradient_checkpointing"),
+    **dict.fromkeys(("hub_token", "hub_strategy", "hub_always_push"), ("push_to_hub",)),
+    "run_name": tuple(f"report_to {one}" for one in ("wandb", "trackio", "comet_ml", "mlflow", "dagshub", "swanlab")),
 }
+NEEDS |= dict.fromkeys(
+    ("activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"),
+    ("activation_checkpointing", "gradient_checkpointing"),
+)
+NEEDS |= dict.fromkeys(
+    ("project", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"), ("report_to trackio",)
+)
+# How several processes talk to each other. The same words may be for one of them today and for eight tomorrow.
+OF_PROCESSES: tuple[str, ...] = ("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers")
+OF_PROCESSES += ("ddp_static_graph", "ddp_backend", "ddp_timeout")
 ALSO = {"fsdp": (bool, list), "resume_from_checkpoint": (bool,)}  # which they take, whatever their annotation says
 TYPE_NAMES = {bool: "True or False", int: "a whole number", float: "a number", str: "text", NoneType: "None"}
 
@@ -142,14 +152,20 @@ def fill_in(track: Track, course: Mapping[str, Any], arguments: Mapping[str, Any
     implied: dict[str, Any] = {
         f"{what}_strategy": "steps" for what in ("eval", "save") if arguments.get(f"{what}_steps") is not None
     }
+    if arguments.get("do_eval") is False:
+        implied["eval_strategy"] = "no"
+    if arguments.get("load_best_model_at_end"):  # evaluated and saved are the same steps, though one of them is said
+        given = {**implied, **arguments}
+        for one, other in (("save", "eval"), ("eval", "save")):
+            if given.get(f"{other}_strategy") in ("steps", "epoch") and f"{one}_strategy" not in given:
+                pairs = {f"{one}_{part}": given.get(f"{other}_{part}") for part in ("strategy", "steps")}
+                implied |= {name: value for name, value in pairs.items() if value is not None}
     if str(arguments.get("metric_for_best_model")).endswith("perplexity"):
         implied["greater_is_better"] = False  # transformers takes the greatest of all that is no loss
     for asked, other in (("fp16", "bf16"), ("bf16", "fp16")):
         if arguments.get(asked):
             implied[other] = False  # what the hardware would take
     filled = {**of_track, **course, **implied, **arguments}
-    if filled.get("ddp_backend") in _backends() and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        filled["ddp_backend"] = None  # with nobody to talk to, it would be an error
     if isinstance(filled["output_dir"], str):
         filled["output_dir"] = os.path.expanduser(filled["output_dir"])
     return filled
@@ -168,9 +184,9 @@ def check_fields(arguments: Mapping[str, Any], metrics: Collection[str] | None) 
             of_track = f": it is the track's, choose_track({name}=...)" * (name in signature(choose_track).parameters)
             raise ValueError(f"TrainingArguments have no field {name!r}{of_track or hint_at(name, hints)}")
         _check_value(name, value, hints[name])
-    for name, others in NEEDS.items():
-        if arguments.get(name) and not any(arguments.get(other) for other in others):
-            raise ValueError(f"{name} {arguments[name]} would change nothing without {' or '.join(others)}")
+    check_needs(arguments, NEEDS)
+    if arguments.get("do_eval") is False and arguments.get("eval_strategy") != "no":
+        raise ValueError(f"do_eval=False and eval_strategy={arguments['eval_strategy']!r} contradict: leave one out")
     if arguments.get("length_column_name", "length") != "length" and not (
         arguments.get("train_sampling_strategy") == "group_by_length"
     ):
@@ -178,6 +194,27 @@ def check_fields(arguments: Mapping[str, Any], metrics: Collection[str] | None) 
     if "tpu_metrics_debug" in str(arguments.get("debug")):
         raise ValueError("debug='tpu_metrics_debug' needs a TPU, on which nothing of the course runs: leave it out")
     _check_best(arguments, metrics)
+
+
+def check_needs(arguments: Mapping[str, Any], needs: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise a ValueError if a field would change nothing, since none of those beside which it does is given."""
+    asked = arguments.get("report_to") or []
+    trackers = [asked] if isinstance(asked, str) else asked
+    trackers = get_available_reporting_integrations() if "all" in trackers else trackers
+    there = {*(name for name, value in arguments.items() if value), *(f"report_to {one}" for one in trackers)}
+    for name, others in needs.items():
+        default = TrainingArguments.__dataclass_fields__[name].default if name in arguments else None
+        if name in there and arguments[name] != default and not there.intersection(others):
+            raise ValueError(f"{name} would change nothing without {' or '.join(others)}")
+
+
+def leave_to_several(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, without those that are for several processes where there is one; a line says which."""
+    idle = [name for name in OF_PROCESSES if arguments.get(name) is not None]
+    if not idle or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return dict(arguments)
+    print(_("One process trains here, so these options change nothing: {names}", names=", ".join(idle)))
+    return {name: value for name, value in arguments.items() if name not in idle}
 
 
 def _check_best(arguments: Mapping[str, Any], metrics: Collection[str] | None) -> None:
@@ -240,49 +277,3 @@ def _check_json(name: str, text: str) -> None:
             raise ValueError(f"{name} is no JSON: {error}: {text}") from error
     elif not Path(text).is_file():
         raise ValueError(f'{name} must be a dict, JSON such as {{"a": 1}}, or a JSON file, not {text!r}')
-
-
-def check_parts(args: TrainingArguments, model: PreTrainedModel) -> None:
-    """Raise a ValueError unless what the Trainer makes later can be made: schedule, optimizer, compiler, checkpoints.
-
-    Of some arguments for them the Trainer would say nothing: its AdamW does not look at ``optim_args``.
-
-    Raises:
-        ImportError: If the optimizer is of a package that is not installed.
-    """
-    _check_schedule(args)
-    if not all("=" in part for part in (args.optim_args or "=").split(",")):
-        raise ValueError(f"optim_args must be text such as 'momentum=0.9,nesterov=True', not {args.optim_args!r}")
-    made = _optimizer(args, model)
-    for name in ("optim_args", "optim_target_modules"):
-        without = copy(args)
-        setattr(without, name, None)
-        if getattr(args, name) and made == _optimizer(without, model):
-            optim = getattr(args.optim, "value", args.optim)
-            raise ValueError(f"--{name} {getattr(args, name)} would change nothing with --optim {optim}")
-    if args.torch_compile:
-        how: Any = {"backend": args.torch_compile_backend, "mode": args.torch_compile_mode}
-        try:
-            torch.compile(torch.nn.Identity(), **how)
-        except RuntimeError as error:
-            raise ValueError(f"torch_compile with {how}: {error}") from error
-    options: Any = args.gradient_checkpointing_kwargs or {}
-    try:
-        checkpoint(torch.sin, torch.zeros(1), **{"use_reentrant": False, **options})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"activation_checkpointing_kwargs {options} do not fit: {error}") from error
-
-
-def _check_schedule(args: TrainingArguments) -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=args.learning_rate)
-    steps: dict[str, Any] = {"num_warmup_steps": 0, "num_training_steps": 1}
-    options: Any = args.lr_scheduler_kwargs or {}
-    kind = SchedulerType(args.lr_scheduler_type)
-    try:
-        get_scheduler(kind, optimizer, **steps, scheduler_specific_kwargs=dict(options))
-    except TypeError as error:
-        raise ValueError(f"lr_scheduler_kwargs {options} do not fit {kind.value}: {error}") from error
-
-
-def _optimizer(args: TrainingArguments, model: PreTrainedModel) -> Any:
-    return Trainer.get_optimizer_cls_and_kwargs(args, model)

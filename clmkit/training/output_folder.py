@@ -18,7 +18,8 @@ RECORD = "run.json"  # what a run of `train` leaves
 TUNED_ON = "tuned_on"  # of a tuned model's configuration: what it depends on
 LOCK = ".clmkit.lock"
 # What people put beside models, and what lies there under names that no training writes over.
-HARMLESS = ("unfinished-*", ".*", "*.log", "*.out", "*.err", "*.yaml", "*.yml", "runs")
+HARMLESS: tuple[str, ...] = ("unfinished-*", ".*", "*.log", "*.out", "*.err", "*.yaml", "*.yml", "runs")
+HARMLESS += ("logs", "wandb", "mlruns", "desktop.ini", "Thumbs.db")
 # What training leaves, and people may have too: it is ours where the folder is.
 WRITTEN = (*MODEL_FILES, *PICKLES, "adapter_*", "tf_model.h5", "checkpoint*", "training_args.bin", "trainer_state.json")
 WRITTEN += ("losses.png", "held_out.parquet", "*_results.json")

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -27,10 +26,11 @@ from clmkit.kernels import gpu_precision
 from clmkit.saving import check_output_dir
 from clmkit.tracks import Track
 from clmkit.training import tuned_models
-from clmkit.training.arguments import check_fields, check_parts, fill_in
-from clmkit.training.base_models import prepare_to_train
+from clmkit.training.arguments import check_fields, fill_in, leave_to_several
+from clmkit.training.base_models import load_model, prepare_to_train
 from clmkit.training.output_folder import TUNED_ON, check_free, is_held
 from clmkit.training.trainer_callbacks import HoldFolder, HubCallback
+from clmkit.training.trainer_parts import check_parts
 from clmkit.widgets.live import LivePlot
 
 # The guide's, and what its call lacks; build_trainer adds what depends on the track or the machine.
@@ -196,6 +196,7 @@ def _check_arguments(
     known = {"push_to_hub": push_to_hub, **fill_in(track, {**COURSE_ARGUMENTS, **hardware_arguments(model)}, arguments)}
     check_fields(known, metrics)
     _check_honoured(known)
+    known = leave_to_several(known)
     del known["push_to_hub"]
     asked_for = arguments.get("report_to") or []
     check_report_to([asked_for] if isinstance(asked_for, str) else asked_for)
@@ -230,7 +231,7 @@ def find_or_train(track: Track) -> Path:
     def train(folder: Path) -> None:
         base = download_model(track.model)
         tokenizer = AutoTokenizer.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base)
+        model = load_model(base, track.model)
         prepare_to_train(model, tokenizer)  # before the data are read, of which there may be much
         trainer = build_trainer(track, model, prepare_blocks(track, tokenizer), tokenizer, output_dir=str(folder))
         trainer.train()

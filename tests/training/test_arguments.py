@@ -1,11 +1,14 @@
 """Every field of ``TrainingArguments``: honoured by ``train``, or refused in a sentence before training."""
 
 import dataclasses
+import inspect
 import json
 import math
 import os
 import re
 import shutil
+import sys
+import types
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,22 +20,27 @@ import transformers
 from datasets import Dataset
 from packaging.version import Version
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from transformers.integrations import integration_utils
+from transformers.models.gpt2.modeling_gpt2 import GPT2MLP
 
 from clmkit.scale import run as run_module
-from clmkit.scale.arguments import REFUSED
+from clmkit.scale.arguments import OF_SHARING, REFUSED
 from clmkit.scale.command import parse_training, run_command
 from clmkit.scale.run import train
 from clmkit.tracks import Track, choose_track
-from clmkit.training.arguments import check_fields
+from clmkit.training import arguments as arguments_module
+from clmkit.training import pytorch as pytorch_module
+from clmkit.training.arguments import NEEDS, check_fields, check_needs
 from clmkit.training.pytorch import build_trainer, find_or_train
 from tests.ends import LOCK, read_pins
 from tests.training import jobs
 from tests.training.launch import record, run
 
-HANDED, LEARNED, REFUSED_BY_US, ELSEWHERE = "handed", "learned", "refused", "elsewhere"
+HANDED, LEARNED, REFUSED_BY_US, ELSEWHERE, OF_SEVERAL = "handed", "learned", "refused", "elsewhere", "of several"
 
 # Field, value, and what must happen. HANDED: the Trainer gets it and honours it itself. LEARNED: other weights come
-# out. REFUSED_BY_US: one of our sentences. ELSEWHERE: other tests hold it. All else is the sentence that has to come.
+# out. REFUSED_BY_US: one of our sentences. ELSEWHERE: other tests hold it. OF_SEVERAL: it is for several processes, and
+# one of them says so. All else is the sentence that has to come.
 TABLE: dict[str, tuple[Any, str]] = {
     "output_dir": ("elsewhere", ELSEWHERE),
     "per_device_train_batch_size": (3, LEARNED),
@@ -81,11 +89,11 @@ TABLE: dict[str, tuple[Any, str]] = {
     "log_level_replica": ("error", HANDED),
     "disable_tqdm": (True, HANDED),
     "report_to": (["tensorboard"], "report_to asks for tensorboard: pip install it"),
-    "run_name": ("mine", HANDED),
-    "project": ("mine", HANDED),
-    "trackio_space_id": ("mine", HANDED),
-    "trackio_bucket_id": ("mine", HANDED),
-    "trackio_static_space_id": ("mine", HANDED),
+    "run_name": ("mine", "run_name would change nothing without report_to wandb or report_to trackio or"),
+    "project": ("mine", "project would change nothing without report_to trackio"),
+    "trackio_space_id": ("mine", "trackio_space_id would change nothing without report_to trackio"),
+    "trackio_bucket_id": ("mine", "trackio_bucket_id would change nothing without report_to trackio"),
+    "trackio_static_space_id": ("mine", "trackio_static_space_id would change nothing without report_to trackio"),
     "eval_strategy": ("no", HANDED),
     "eval_steps": (3, ELSEWHERE),
     "eval_delay": (1, HANDED),
@@ -104,9 +112,9 @@ TABLE: dict[str, tuple[Any, str]] = {
     "save_total_limit": (2, ELSEWHERE),
     "enable_jit_checkpoint": (True, REFUSED_BY_US),
     "push_to_hub": (True, ELSEWHERE),
-    "hub_token": ("hf_x", ELSEWHERE),
-    "hub_private_repo": (True, ELSEWHERE),
-    "hub_model_id": ("ada/mine", HANDED),
+    "hub_token": ("hf_x", "hub_token would change nothing without push_to_hub$"),
+    "hub_private_repo": (True, "hub_private_repo would change nothing without push_to_hub or report_to trackio"),
+    "hub_model_id": ("ada/mine", "hub_model_id would change nothing without push_to_hub"),
     "hub_strategy": ("checkpoint", REFUSED_BY_US),
     "hub_always_push": (True, REFUSED_BY_US),
     "hub_revision": ("branch", REFUSED_BY_US),
@@ -132,12 +140,12 @@ TABLE: dict[str, tuple[Any, str]] = {
     "label_names": (["labels"], HANDED),
     "train_sampling_strategy": ("group_by_length", REFUSED_BY_US),
     "length_column_name": ("size", "change nothing without train_sampling_strategy"),
-    "ddp_find_unused_parameters": (True, HANDED),
-    "ddp_bucket_cap_mb": (1, HANDED),
-    "ddp_broadcast_buffers": (True, HANDED),
-    "ddp_static_graph": (True, HANDED),
-    "ddp_backend": ("gloo", ELSEWHERE),
-    "ddp_timeout": (60, HANDED),
+    "ddp_find_unused_parameters": (True, OF_SEVERAL),
+    "ddp_bucket_cap_mb": (1, OF_SEVERAL),
+    "ddp_broadcast_buffers": (True, OF_SEVERAL),
+    "ddp_static_graph": (True, OF_SEVERAL),
+    "ddp_backend": ("gloo", OF_SEVERAL),
+    "ddp_timeout": (60, OF_SEVERAL),
     "fsdp": ("full_shard", "only works in distributed training"),
     "fsdp_config": ({"min_num_params": 1}, "change nothing without fsdp"),
     "deepspeed": ({"zero_optimization": {"stage": 1}}, REFUSED_BY_US),
@@ -191,7 +199,8 @@ def fields(expected: str) -> list[str]:
     return [name for name, (_, kind) in TABLE.items() if kind == expected]
 
 
-SENTENCES = {name: kind for name, (_, kind) in TABLE.items() if kind not in (HANDED, LEARNED, REFUSED_BY_US, ELSEWHERE)}
+KINDS = (HANDED, LEARNED, REFUSED_BY_US, ELSEWHERE, OF_SEVERAL)
+SENTENCES = {name: kind for name, (_, kind) in TABLE.items() if kind not in KINDS}
 
 
 @pytest.fixture
@@ -235,6 +244,34 @@ def test_what_decides_what_is_learned_does(
     name: str, learned: Callable[..., torch.Tensor], usual: torch.Tensor
 ) -> None:
     assert not torch.allclose(learned(**{name: TABLE[name][0]}), usual, rtol=0, atol=1e-7)
+
+
+def test_a_model_is_compiled_where_that_is_asked_for_and_learns_the_same(
+    learned: Callable[..., torch.Tensor], usual: torch.Tensor
+) -> None:
+    torch._dynamo.reset()
+    counters = torch._dynamo.utils.counters["stats"]  # of graphs; torch has no public ones
+    counters.clear()
+    assert torch.allclose(learned(torch_compile=True, torch_compile_backend="eager"), usual, atol=1e-5)
+    assert counters["unique_graphs"]
+
+
+def test_activations_are_computed_anew_where_that_is_asked_for_and_the_same_is_learned(
+    learned: Callable[..., torch.Tensor], usual: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[bool] = []
+    forward = GPT2MLP.forward
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        computed.append(torch.is_grad_enabled())
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(GPT2MLP, "forward", noting)
+    learned()
+    once = sum(computed)
+    computed.clear()
+    assert torch.allclose(learned(gradient_checkpointing=True), usual, atol=1e-6)
+    assert sum(computed) == once + 4  # steps
 
 
 def test_without_a_change_the_same_is_learned(learned: Callable[..., torch.Tensor], usual: torch.Tensor) -> None:
@@ -296,7 +333,8 @@ def test_what_a_run_cannot_honour_is_refused_before_anything_is_written(name: st
         train(track, max_steps=4, **{name: value})
     assert not Path(track.output_dir).exists()
     for honoured in REFUSED[name][0]:
-        assert run_module.complete(track, None, {name: honoured})[name] == honoured
+        beside = {"push_to_hub": True} if name.startswith("hub_") else {}
+        assert run_module.complete(track, None, {name: honoured, **beside})[name] == honoured
 
 
 @pytest.mark.parametrize("name", SENTENCES)
@@ -321,7 +359,7 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused_before_rows_
     before = len(tokenizer)
     tokenizer.add_tokens(["<one more>"])
     tokenizer.save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match=f"the tokenizer has {before + 1:,} tokens, the model's embedding {before:,}"):
+    with pytest.raises(ValueError, match=f"has ids for {before + 1:,} tokens, the model's embedding {before:,}"):
         way(dataclasses.replace(track, model=str(tmp_path / "model")))
 
 
@@ -398,6 +436,24 @@ def test_steps_alone_say_that_steps_count(build: Build, build_only: Callable[...
     assert build(save_steps=2, save_strategy="epoch").save_strategy == "epoch"
 
 
+@pytest.mark.parametrize(
+    ("asked", "both"),
+    [
+        ({}, ("epoch", "epoch")),
+        ({"eval_steps": 2}, ("steps", 2)),
+        ({"save_steps": 2}, ("steps", 2)),
+        ({"eval_strategy": "steps", "eval_steps": 2}, ("steps", 2)),
+        ({"save_strategy": "steps", "save_steps": 2}, ("steps", 2)),
+        ({"eval_steps": 2, "save_steps": 4}, ("steps", 2)),
+    ],
+)
+def test_for_the_best_model_is_saved_when_it_is_evaluated(asked: dict[str, Any], both: Any, build: Build) -> None:
+    args = build(load_best_model_at_end=True, **asked)
+    assert args.eval_strategy == args.save_strategy == both[0]
+    if both[0] == "steps":
+        assert (args.eval_steps, args.save_steps) == (both[1], asked.get("save_steps", both[1]))
+
+
 @pytest.mark.parametrize("metric", ["perplexity", "eval_perplexity", "loss"])
 def test_the_best_model_is_that_of_the_lowest(metric: str, build: Build) -> None:
     assert build(load_best_model_at_end=True, metric_for_best_model=metric).greater_is_better is False
@@ -444,8 +500,56 @@ def test_an_evaluation_before_the_first_step_is_logged(track: Track) -> None:
     assert [step for step, _ in record(Path(track.output_dir))["losses"]["test"]] == [0]
 
 
-def test_a_backend_for_processes_is_no_error_with_one(track: Track) -> None:
-    assert train(track, max_steps=2, ddp_backend="gloo").score
+def test_what_several_processes_need_is_said_to_change_nothing_with_one(
+    build: Build, build_only: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {name: TABLE[name][0] for name in fields(OF_SEVERAL)}
+    for made in (lambda: build(**asked), lambda: build_only(**asked).args):
+        args, plain = made(), TrainingArguments("here")
+        assert [getattr(args, name) for name in asked] == [getattr(plain, name) for name in asked]
+        said = "One process trains here, so these options change nothing: "
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(said)]
+        assert sorted(line.removeprefix(said).split(", ")) == sorted(asked)
+
+
+def test_what_several_processes_need_is_given_to_them(
+    track: Track, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    asked = {name: TABLE[name][0] for name in fields(OF_SEVERAL)}
+    assert run_module.complete(track, None, asked).items() >= asked.items()
+    assert not capsys.readouterr().out
+
+
+def test_the_name_of_a_run_is_for_the_trackers_that_read_it() -> None:
+    read = {
+        name
+        for name, callback in integration_utils.INTEGRATION_TO_CALLBACK.items()
+        if any("args.run_name" in inspect.getsource(kind) for kind in callback.__mro__[:-2])
+    }
+    assert {f"report_to {name}" for name in read} == set(NEEDS["run_name"])
+
+
+def test_what_a_tracker_reads_goes_to_it(
+    build_only: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("run_name", "project", "trackio_space_id", "hub_private_repo")
+    asked = {name: TABLE[name][0] for name in names if name in TrainingArguments.__dataclass_fields__}
+    for module in (arguments_module, pytorch_module):
+        monkeypatch.setattr(module, "get_available_reporting_integrations", lambda: ["trackio"])
+    monkeypatch.setattr(integration_utils, "is_trackio_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "trackio", types.ModuleType("trackio"))
+    for report_to in ("trackio", ["trackio"], "all"):
+        check_needs({**asked, "report_to": report_to}, {**NEEDS, **OF_SHARING})
+        with pytest.raises(ValueError, match="run_name would change nothing"):
+            check_needs({**asked, "report_to": "none"}, NEEDS)
+    args = build_only(**asked, report_to="trackio").args
+    assert {name: getattr(args, name) for name in asked} == asked
+
+
+def test_where_a_notebook_shares_later_the_names_for_that_stay(build_only: Callable[..., Trainer]) -> None:
+    args = build_only(hub_model_id="ada/mine", hub_private_repo=True).args
+    assert (args.hub_model_id, args.hub_private_repo) == ("ada/mine", True)
 
 
 def test_smoothed_labels_weigh_the_same_on_two_processes(words_of: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -462,6 +566,38 @@ def test_yamls_words_for_no_are_no(tmp_path: Path, word: str) -> None:
     (tmp_path / "run.yaml").write_text(f"eval_strategy: {word}\nsave_strategy: {word}\nbf16: {word}\n")
     found = parse_training([str(tmp_path / "run.yaml")]).arguments
     assert found == {"eval_strategy": "no", "save_strategy": "no", "bf16": False}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_value_in_words_is_the_value(name: str) -> None:
+    value = TABLE[name][0]
+    words = [json.dumps(value)] if isinstance(value, dict) else map(str, value if isinstance(value, list) else [value])
+    if name not in TrainingArguments.__dataclass_fields__:
+        pytest.skip(f"transformers {transformers.__version__} has no {name}")
+    read = parse_training([f"--{name}", *words])
+    found = {**read.arguments, **read.track}[name]
+    if isinstance(value, dict):
+        assert (json.loads(found) if isinstance(found, str) else found) == value
+    else:
+        assert found in (value, *(value if isinstance(value, list) else [[value]]))
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("False", False), ("no", "no"), ("non_padding", None)])
+def test_what_may_be_a_switch_or_text_is_either(word: str, value: Any) -> None:
+    read = parse_training(["--include_num_input_tokens_seen", word]).arguments
+    assert read["include_num_input_tokens_seen"] == (word if value is None else value)
+
+
+def test_who_wants_no_evaluation_gets_none(build: Build, track: Track) -> None:
+    assert build(do_eval=False).eval_strategy == "no"
+    with pytest.raises(ValueError, match="do_eval=False and eval_strategy='epoch' contradict"):
+        train(track, do_eval=False, eval_strategy="epoch")
+
+
+@pytest.mark.parametrize("lora", [{"r": "16"}, {"wishful": 1}])
+def test_options_that_do_not_fit_peft_are_refused_in_a_sentence(lora: dict[str, Any], track: Track) -> None:
+    with pytest.raises(ValueError, match=r"^--lora {.*} is not for PEFT's LoraConfig: "):
+        train(track, max_steps=2, lora=lora)
 
 
 def test_a_run_refuses_words_as_the_function_does(

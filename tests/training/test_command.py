@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainingArguments
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
 from clmkit.chunking import chunk
 from clmkit.evaluation import score
@@ -192,11 +192,18 @@ def test_the_other_commands_stay_light() -> None:
 
 
 def test_a_run_leaves_the_model_its_card_its_curve_and_its_json(
-    words_of: Words, documents: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words_of: Words,
+    documents: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "out"
-    assert run_command("train", words_of(max_steps=6, append_eos=True, hub_token=remember("hf_secret"))) == 0
-    printed = capsys.readouterr().out
+    monkeypatch.setattr("clmkit.training.pytorch.HubCallback", lambda *given: TrainerCallback())
+    monkeypatch.setattr("clmkit.scale.run.push_model", lambda *given: "there")
+    asked = {"max_steps": 6, "append_eos": True, "push_to_hub": True, "hub_token": remember("hf_secret")}
+    assert run_command("train", words_of(**asked)) == 0
+    printed = capsys.readouterr().out.removesuffix("Shared: there\n")
     for line in ("the first 60 rows", "Rows:   0.2 of them held out", "Steps:  6, ", "Tokens: 384", "Time:   about "):
         assert line in printed
     assert re.search(r"Blocks: \d+ to train on, \d+ to test on, 16 tokens each", printed)
@@ -269,7 +276,7 @@ def test_data_that_has_changed_is_not_evaluated_on(
     ("words", "said"),
     [
         (["evaluate", "nowhere"], "evaluate: 'nowhere' holds no run"),
-        (["generate", "nowhere", "--prompt", "a"], "generate: there is no model in 'nowhere'"),
+        (["generate", "nowhere", "--prompt", "a"], "generate: there is no folder 'nowhere' with a model"),
         (["train", "--data", "nowhere.jsonl"], "train: data file 'nowhere.jsonl' is not there; the working folder is"),
         (["train", "--block_size", "0"], "train: block_size must be a whole number of 1 or more, not 0"),
         (["train", "--rows", "0"], "train: rows must be a whole number of 1 or more, not 0"),
@@ -289,6 +296,17 @@ def test_what_can_be_mended_is_one_sentence(
     assert run_command(words[0], words[1:]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_a_librarys_sentence_of_several_lines_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ValueError("they have to match, but found\n- one: a\n- other: b\n")
+
+    monkeypatch.setattr("clmkit.scale.command.choose_track", refuse)
+    assert run_command("train", []) == 1
+    assert capsys.readouterr().err == "train: they have to match, but found - one: a - other: b\n"
 
 
 def test_it_trains_the_model_that_the_notebooks_calls_train(

@@ -5,10 +5,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from datasets import Dataset, DatasetDict, Features, IterableDataset, LargeList, List, Value, concatenate_datasets
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoTokenizer,
+    BloomConfig,
+    GPT2Config,
+    MambaConfig,
+    MptConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from clmkit import chunking
-from clmkit.chunking import check_block_size, chunk, collate_blocks, prepare_blocks
+from clmkit.chunking import check_block_size, chunk, collate_blocks, context_length, prepare_blocks
 from clmkit.eli5 import load_eli5
 from clmkit.files import load_local
 from clmkit.texts import join_answers, split_rows
@@ -19,6 +27,15 @@ from clmkit.tracks import Track
 @pytest.fixture(scope="module")
 def tokens(texts: DatasetDict, tokenizer: PreTrainedTokenizerBase) -> Dataset:
     return tokenize(texts["train"], tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [(GPT2Config(n_positions=64), 64), (MptConfig(max_seq_len=32), 32), (BloomConfig(), None), (MambaConfig(), None)],
+    ids=lambda value: getattr(value, "model_type", ""),
+)
+def test_the_context_is_read_by_whatever_name_a_model_has_for_it(config: PreTrainedConfig, context: int | None) -> None:
+    assert context_length(config) == context
 
 
 def addresses(column: pa.ChunkedArray) -> list[tuple[int, int]]:

@@ -30,6 +30,7 @@ from clmkit.hub.download import (
     download_gzip,
     download_model,
 )
+from clmkit.hub.models import check_hub_config
 from clmkit.hub.weights import weight_files
 from clmkit.tracks import HUB_MODEL, Track
 from tests.fake_hub import TOKEN, httpx
@@ -559,6 +560,63 @@ def test_a_folder_whose_configuration_is_of_no_causal_language_model_is_refused(
         with pytest.raises(ValueError, match=message) as caught:
             download_model(str(own), weights=weights)
         assert "\n" not in str(caught.value)
+
+
+OF_LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "tokenizer.json", "config.json"])
+def test_what_git_leaves_without_its_lfs_is_called_so(own: Path, name: str) -> None:
+    if name == "pytorch_model.bin":
+        (own / "model.safetensors").unlink()
+    (own / name).write_text(OF_LFS)
+    with pytest.raises(ValueError, match=rf"^{name} of '.*own' is a pointer of git LFS, .*: run git lfs pull"):
+        download_model(str(own))
+
+
+def test_an_adapter_is_not_taken_for_a_model(own: Path) -> None:
+    (own / "adapter_config.json").write_text('{"base_model_name_or_path": "ada/large"}')
+    assert download_model(str(own)) == str(own)
+    (own / "model.safetensors").unlink()
+    for name in ("README.md", "config.json"):
+        with pytest.raises(ValueError, match="is an adapter of PEFT for ada/large, and no model: start from that one"):
+            download_model(str(own))
+        (own / name).unlink(missing_ok=True)
+    with pytest.raises(ValueError, match="'ada/tuned' is an adapter of PEFT for ada/large"):
+        check_hub_config("ada/tuned", {"peft": {"base_model_name_or_path": "ada/large", "task_type": "CAUSAL_LM"}})
+
+
+def test_of_a_folder_with_checkpoints_the_newest_is_named(own: Path, tmp_path: Path) -> None:
+    for number in (5, 12, 9):
+        shutil.copytree(own, tmp_path / "run" / f"checkpoint-{number}")
+    with pytest.raises(FileNotFoundError, match=r"Its checkpoints are models: '.*run/checkpoint-12' is the newest"):
+        download_model(str(tmp_path / "run"))
+
+
+def test_the_hubs_cache_of_a_model_is_called_so(own: Path, tmp_path: Path) -> None:
+    cached = tmp_path / "models--ada--small"
+    shutil.copytree(own, cached / "snapshots" / SHA)
+    with pytest.raises(FileNotFoundError, match="It is the Hub's cache of a model: give the model's id, or a folder"):
+        download_model(str(cached))
+    assert download_model(str(cached / "snapshots" / SHA))
+
+
+def test_files_of_llama_cpp_are_no_model_of_transformers(tmp_path: Path) -> None:
+    (tmp_path / "small.Q4_K_M.gguf").write_bytes(b"GGUF")
+    with pytest.raises(FileNotFoundError, match=r"there is no config\.json .*: take the model that they were made of"):
+        download_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["./gone", "../gone/model", "/gone/model", "https://huggingface.co/ada/small"])
+def test_what_can_be_no_name_on_the_hub_is_said_to_be_no_folder(cache: Cache, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"the model '{name}' is neither a folder here nor an id on the Hub"):
+        download_model(name)
+    assert cache.calls == []
+
+
+def test_a_file_of_a_model_is_no_model(own: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors' is a file: name the folder"):
+        download_model(str(own / "model.safetensors"))
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 0.999])

@@ -12,7 +12,13 @@ from transformers import (
     BloomConfig,
     BloomForCausalLM,
     GPT2LMHeadModel,
+    MambaConfig,
+    MixtralConfig,
+    PreTrainedConfig,
     PreTrainedTokenizerBase,
+    RecurrentGemmaConfig,
+    RwkvConfig,
+    set_seed,
 )
 
 from clmkit.generation import (
@@ -326,6 +332,41 @@ def test_random_numbers_go_on_as_if_no_text_had_been_written(
 def test_a_model_without_a_limit_to_its_context_continues_a_prompt(tokenizer: PreTrainedTokenizerBase) -> None:
     model = BloomForCausalLM(BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=1, n_head=2))
     assert generate_text(model, tokenizer, PROMPT, max_new_tokens=2, do_sample=False).startswith(PROMPT)
+
+
+TINY = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "bos_token_id": 0, "eos_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RwkvConfig(**TINY, attention_hidden_size=16, vocab_size=ALL),
+        RecurrentGemmaConfig(**TINY, vocab_size=ALL, intermediate_size=16, lru_width=16),
+        MixtralConfig(**TINY, vocab_size=ALL, num_key_value_heads=1, num_local_experts=2, output_router_logits=True),
+        MambaConfig(**TINY, vocab_size=ALL, state_size=4),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_text_does_not_depend_on_the_others_of_its_batch_whatever_the_model(
+    config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    set_seed(1)
+    model = AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    prompts, how = [PROMPT, "Water", "The moon"], {"do_sample": False, "max_new_tokens": 6}
+    alone = [generate_text(model, tokenizer, prompt, **how) for prompt in prompts]
+    assert generate_texts(model, tokenizer, prompts, **how) == alone
+
+
+def test_weights_that_are_not_finite_are_said_in_place_of_torchs_words(
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with torch.no_grad():
+        trained.transformer.ln_f.weight.fill_(torch.nan)
+    with pytest.raises(ValueError, match="the model's probabilities are not finite"):
+        generate_text(trained, tokenizer, PROMPT)
 
 
 @pytest.mark.parametrize("penalty", [0, -1, float("nan"), float("inf")])

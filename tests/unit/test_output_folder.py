@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from datasets import DatasetDict
 from filelock import FileLock
+from huggingface_hub.utils import filter_repo_objects
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, GPT2LMHeadModel, PreTrainedTokenizerBase, Trainer
 
@@ -61,6 +62,19 @@ def test_build_trainer_refuses_a_folder_with_other_files(build: Build, tmp_path:
         build()
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
     build(output_dir=str(tmp_path / "out" / "run"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["runs/events", "logs/a.txt", "wandb/run-1/config.txt", "mlruns/0/meta", "train.log", "desktop.ini", ".DS_Store"],
+)
+def test_what_programs_leave_beside_a_model_is_neither_in_the_way_nor_shared(
+    build: Build, tmp_path: Path, name: str
+) -> None:
+    theirs = write(tmp_path / "out" / name)
+    build().train()
+    assert theirs.read_text() == NOTES
+    assert list(filter_repo_objects([name], ignore_patterns=NOT_SHARED)) == []
 
 
 def test_a_model_of_someone_else_is_not_written_over(build: Build, model: GPT2LMHeadModel, tmp_path: Path) -> None:

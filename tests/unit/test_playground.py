@@ -254,11 +254,10 @@ def test_a_failure_of_the_model_is_told_and_its_traceback_kept(
 ) -> None:
     kept: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", kept.append)
-    with torch.no_grad():
-        model.transformer.ln_f.weight.fill_(torch.nan)
+    monkeypatch.setattr("clmkit.widgets.playground.stream_text", lambda *_, **__: torch.zeros(2) @ torch.zeros(3))
     opened["Generate"].click()
     wait()
-    assert opened.status().startswith("RuntimeError: probability tensor contains")
+    assert opened.status().startswith("RuntimeError: ")
     assert [one.exc_type for one in kept] == [RuntimeError]
 
 

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BartConfig,
     BertConfig,
+    BertGenerationConfig,
     BloomConfig,
     GenerationConfig,
     GPT2Config,
@@ -24,19 +27,24 @@ from transformers import (
     MambaConfig,
     PreTrainedConfig,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
     Qwen3Config,
     RobertaConfig,
     T5Config,
     TrainingArguments,
     ViTConfig,
+    XLMConfig,
+    XLNetConfig,
     set_seed,
 )
 
 from clmkit.chunking import collate_blocks
 from clmkit.evaluation import LossHistory, score
+from clmkit.scale.results import generate
+from clmkit.tokenization import check_vocabulary
 from clmkit.tracks import BUNDLED, Track
 from clmkit.training import pytorch as trainer_module
-from clmkit.training.base_models import check_causal
+from clmkit.training.base_models import check_causal, load_model
 from clmkit.training.pytorch import (
     HubCallback,
     build_trainer,
@@ -350,7 +358,6 @@ def test_the_folder_and_the_name_on_the_hub_are_those_of_the_callers_output_dir(
     assert hub.tokens == [None, TOKEN]
 
 
-@pytest.mark.parametrize("share", [True, False])
 def test_a_token_that_is_given_goes_to_the_hub_and_not_into_the_arguments_that_the_trainer_saves(
     quick: Track,
     model: GPT2LMHeadModel,
@@ -358,10 +365,9 @@ def test_a_token_that_is_given_goes_to_the_hub_and_not_into_the_arguments_that_t
     tokenizer: PreTrainedTokenizerBase,
     hub: FakeHub,
     tmp_path: Path,
-    share: bool,
 ) -> None:
-    trainer = build_trainer(quick, model, blocks, tokenizer, push_to_hub=share, hub_token=TOKEN)
-    assert hub.tokens == ([TOKEN] if share else [])
+    trainer = build_trainer(quick, model, blocks, tokenizer, push_to_hub=True, hub_token=TOKEN)
+    assert hub.tokens == [TOKEN]
     trainer.save_model(str(tmp_path / "saved"))
     assert (tmp_path / "saved" / "training_args.bin").exists()
     assert files_that_tell(tmp_path, [TOKEN]) == []
@@ -484,14 +490,16 @@ def test_weights_stored_in_half_precision_are_trained_and_saved_in_float32(
     model.to(dtype).save_pretrained(tmp_path / "half")
     half = AutoModelForCausalLM.from_pretrained(tmp_path / "half")
     assert half.dtype == dtype
-    half.transformer.wpe.weight.requires_grad_(False)
+    half.transformer.h.requires_grad_(False)  # whose input is what is trained
     how = {"max_steps": 2, "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True}
     trainer = build_trainer(quick, half, blocks, tokenizer, output_dir=str(tmp_path / "tuned"), **how)
     trainer.train()
     trainer.save_model()
-    kinds = {name: tensor.dtype for name, tensor in load_file(tmp_path / "tuned" / "model.safetensors").items()}
-    assert kinds.pop("transformer.wpe.weight") == dtype  # what is frozen stays as it was stored
-    assert set(kinds.values()) == {torch.float32}
+    saved = load_file(tmp_path / "tuned" / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    stored = load_file(tmp_path / "half" / "model.safetensors")
+    same = {name for name in saved if torch.equal(saved[name], stored[name].float())}
+    assert same == {name for name in saved if name.startswith("transformer.h.")}
     assert AutoModelForCausalLM.from_pretrained(tmp_path / "tuned").dtype == torch.float32
 
 
@@ -500,8 +508,16 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(
 ) -> None:
     larger = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
     larger.add_tokens(["<one>", "<two>"])
-    with pytest.raises(ValueError, match=r"has 8,194 tokens, the model's embedding 8,192: .*resize_token_embeddings"):
+    said = r"has ids for 8,194 tokens, the model's embedding 8,192: .*resize_token_embeddings\(8194\)"
+    with pytest.raises(ValueError, match=said):
         build_trainer(quick, model, blocks, larger)
+
+
+def test_one_id_beyond_the_embedding_is_too_many_even_of_few_tokens() -> None:
+    few = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0, "b": 9}, unk_token="a")))
+    check_vocabulary(few, 10)
+    with pytest.raises(ValueError, match="has ids for 10 tokens, the model's embedding 9"):
+        check_vocabulary(few, 9)
 
 
 def test_a_generation_config_that_could_not_be_saved_loses_what_contradicts_it(
@@ -536,6 +552,9 @@ def test_a_tracker_that_is_not_installed_is_refused_before_training(
         (ViTConfig(), "continues no text of its own"),
         (BertConfig(), "is an encoder"),
         (RobertaConfig(), "is an encoder"),
+        (BertGenerationConfig(is_decoder=False), "is an encoder"),
+        (XLNetConfig(), "is an encoder"),
+        (XLMConfig(), "is an encoder"),
     ],
     ids=lambda value: getattr(value, "model_type", ""),
 )
@@ -551,6 +570,46 @@ def test_a_model_that_sees_what_follows_is_refused(config: PreTrainedConfig, wha
 )
 def test_a_causal_model_is_taken(config: PreTrainedConfig) -> None:
     check_causal(config)
+
+
+@pytest.fixture
+def parts(small: Track) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A model's folder, and its weights."""
+    return Path(small.model), load_file(Path(small.model) / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda weights: weights.pop("transformer.ln_f.bias"), "has no weights for transformer.ln_f.bias, which"),
+        (
+            lambda weights: [weights.update({f"module.{name}": weights.pop(name)}) for name in [*weights]],
+            r"has no weights for lm_head\.weight and \d+ more, which would be drawn at random",
+        ),
+        (
+            lambda weights: weights.update({"transformer.ln_f.bias": torch.zeros(3)}),
+            r"has weights of another shape than config\.json says for transformer\.ln_f\.bias, which",
+        ),
+    ],
+)
+def test_weights_that_would_be_drawn_at_random_are_an_error(
+    parts: tuple[Path, dict[str, torch.Tensor]], change: Any, said: str
+) -> None:
+    folder, weights = parts
+    assert load_model(folder).num_parameters() == AutoModelForCausalLM.from_pretrained(folder).num_parameters()
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"'the one' {said}"):
+        load_model(folder, "the one")
+    with pytest.raises(ValueError, match=said):
+        generate(folder, ["a"])
+
+
+def test_a_model_of_which_nothing_would_be_trained_is_refused(
+    quick: Track, model: GPT2LMHeadModel, blocks: DatasetDict, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    with pytest.raises(ValueError, match="every weight of the model is frozen"):
+        build_trainer(quick, model.requires_grad_(False), blocks, tokenizer)
 
 
 def test_an_encoder_is_refused_before_it_is_trained(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:

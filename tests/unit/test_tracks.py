@@ -462,3 +462,10 @@ def test_a_folder_with_a_name_as_on_the_hub_is_said_to_be_one(
     assert "is the folder here" not in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match=r"is a folder here: .* on the Hub, work in another folder"):
         choose_track("quick", data=name)
+
+
+def test_a_tilde_is_the_home(tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(shards.parent))
+    monkeypatch.setenv("USERPROFILE", str(shards.parent))
+    track = choose_track(data=f"~/{shards.name}/*.jsonl", model=Path("~", "tuned"))
+    assert (track.data, track.model) == (f"{shards}/*.jsonl", str(shards.parent / "tuned"))
