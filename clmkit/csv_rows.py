@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets import Dataset
 
 from clmkit.kept import BATCH, distinct, keep
-from clmkit.packed import encoding_of, open_unpacked
+from clmkit.packed import DataFile, encoding_of, open_unpacked
 
 LONGEST = 2**31 - 1  # characters in a cell: the most that fits on every system
 Row = tuple[int, list[str]]  # with the line of the file in which it begins
@@ -42,7 +42,7 @@ def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None
 
 @contextmanager
 def open_csv(
-    path: Path, sep: str, text_column: str | None, encoding: str | None
+    path: DataFile, sep: str, text_column: str | None, encoding: str | None
 ) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str | None]]]]]:
     """Open a CSV file to read it row by row.
 
@@ -77,7 +77,7 @@ def long_cells() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _rows(path: Path, text: io.TextIOWrapper, sep: str) -> Iterator[Row]:
+def _rows(path: DataFile, text: io.TextIOWrapper, sep: str) -> Iterator[Row]:
     """All rows but blank lines, the header too."""
     reader = csv.reader(text, delimiter=sep, strict=True)
     while True:
@@ -98,7 +98,7 @@ def _explain(error: csv.Error) -> str:
     return 'in a text in quotation marks, a quotation mark has to be written twice (""), and a separator to follow it'
 
 
-def _check_header(path: Path, header: list[str], sep: str, text_column: str | None) -> None:
+def _check_header(path: DataFile, header: list[str], sep: str, text_column: str | None) -> None:
     other = next((one for one in ";\t," if len(header) == 1 and one in header[0]), None)
     if other:
         raise ValueError(
@@ -117,7 +117,7 @@ def _tables(rows: Iterator[tuple[int, list[str | None]]], columns: list[str]) ->
         yield pa.table([pa.array(cells, pa.string()) for cells in zip(*batch, strict=True)], schema=schema)
 
 
-def _cells(path: Path, line: int, row: list[str], columns: int, sep: str) -> list[str | None]:
+def _cells(path: DataFile, line: int, row: list[str], columns: int, sep: str) -> list[str | None]:
     """As many cells as there are columns."""
     if any(row[columns:]):
         raise ValueError(

@@ -20,7 +20,7 @@ from clmkit.csv_rows import read_csv
 from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
 from clmkit.kept import fits, kept_file
-from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, not_whole, open_unpacked
+from clmkit.packed import PACKED, UNPACKING_ERRORS, DataFile, not_decoded, not_whole, open_unpacked
 from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
 from clmkit.row_places import note_files
@@ -96,7 +96,7 @@ def load_local(
     return dataset
 
 
-def check_encoding(encoding: str, path: Path, builder: str) -> None:
+def check_encoding(encoding: str, path: DataFile, builder: str) -> None:
     """Raise a ValueError unless a file can be read in an encoding as far as its type goes."""
     if builder == "parquet":
         raise ValueError(f"{path}: the text of a Parquet file is UTF-8 always: leave encoding={encoding!r} out")
@@ -108,7 +108,7 @@ def check_encoding(encoding: str, path: Path, builder: str) -> None:
         ) from error
 
 
-def find_builder(path: Path) -> str:
+def find_builder(path: DataFile) -> str:
     """The name of the Datasets library's builder for a file, by its suffix.
 
     Raises:
@@ -121,7 +121,7 @@ def find_builder(path: Path) -> str:
     return builder
 
 
-def suffix_of(path: Path) -> str:
+def suffix_of(path: DataFile) -> str:
     """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
     return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
 

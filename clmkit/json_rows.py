@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from clmkit.kept import DEEP, as_text, fits, keep
 from clmkit.kept import texts as texts_of
-from clmkit.packed import UNPACKING_ERRORS, UTF8, encoding_of, not_decoded, not_whole, open_unpacked
+from clmkit.packed import UNPACKING_ERRORS, UTF8, DataFile, encoding_of, not_decoded, not_whole, open_unpacked
 from clmkit.texts import INNER_COLUMNS, find_text_column, text_of
 
 ROWS_UNDER = ("data", "train", "rows", "examples")
@@ -179,7 +179,7 @@ def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, An
             yield from _parts(inner, name, depth + 1)
 
 
-def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
+def read_rows(path: DataFile, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
     """The rows of a JSON file of any of the shapes of ``load_local``, and how the place of each is named.
 
     Raises:
@@ -206,7 +206,7 @@ def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tupl
     return rows, lambda number: f"row {number}"
 
 
-def _parse(path: Path, text: str, line: int) -> Any:
+def _parse(path: DataFile, text: str, line: int) -> Any:
     """JSON, but for numbers that are none in Python: they stay the text that they are."""
     try:
         found = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < DIGITS else digits)
@@ -234,7 +234,7 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines(path: DataFile, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -256,7 +256,7 @@ def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
     return isinstance(found.get(column), str) or (column not in found and "." in column)
 
 
-def _rows_of_object(path: Path, found: Any, text_column: str | None) -> list[Any]:
+def _rows_of_object(path: DataFile, found: Any, text_column: str | None) -> list[Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: the file is one JSON {type(found).__name__}, not a list of rows")
     lists = [key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
@@ -286,5 +286,5 @@ def _hint(found: dict[str, Any], lists: list[str]) -> str:
     return ""
 
 
-def _is_json_lines(path: Path) -> bool:
+def _is_json_lines(path: DataFile) -> bool:
     return any(suffix.lower() in (".jsonl", ".ndjson") for suffix in path.suffixes)

@@ -7,26 +7,33 @@ import json
 import lzma
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
+
+from clmkit.hub.data_sets import HubFile
+
+DataFile: TypeAlias = Path | HubFile
 
 PACKED: dict[str, Any] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": lambda path, mode: io.BufferedReader(pa.CompressedInputStream(str(path), "zstd")),
+    ".zst": lambda file, mode: io.BufferedReader(pa.CompressedInputStream(file, "zstd")),
 }
 UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 UTF8 = "utf-8-sig"  # with a mark or without
 
 
-def open_unpacked(path: Path) -> Any:
+def open_unpacked(path: DataFile) -> Any:
     """The bytes of a file, unpacked."""
-    return PACKED.get(path.suffix.lower(), open)(path, "rb")
+    unpack = PACKED.get(path.suffix.lower())
+    if unpack is None:
+        return path.open("rb")
+    return unpack(str(path) if isinstance(path, Path) else path.open("rb"), "rb")
 
 
-def encoding_of(path: Path) -> str:
+def encoding_of(path: DataFile) -> str:
     """UTF-16 or UTF-32 if a file begins with the mark of one; else UTF-8, with a mark or without.
 
     Raises:
@@ -45,7 +52,7 @@ def encoding_of(path: Path) -> str:
     )
 
 
-def not_decoded(path: Path, encoding: str | None) -> str:
+def not_decoded(path: DataFile, encoding: str | None) -> str:
     """Where a file is not text in the encoding that was named, or in the one that it seems to be in, by line and byte.
 
     Args:
@@ -72,6 +79,6 @@ def not_decoded(path: Path, encoding: str | None) -> str:
     )
 
 
-def not_whole(path: Path, error: BaseException) -> str:
+def not_whole(path: DataFile, error: BaseException) -> str:
     """Why a file can't be unpacked."""
     return f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}"
