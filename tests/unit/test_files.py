@@ -261,12 +261,32 @@ def test_a_comma_in_a_text_without_quotation_marks_is_found_and_nothing_is_lost(
         load_local(path)
 
 
-@pytest.mark.parametrize("separator", [";", "\t"])
-def test_other_separators_are_named(tmp_path: Path, separator: str) -> None:
-    write_table(tmp_path / "rows.csv", separator)
-    said = f"rows.csv, line 1: the columns are separated by {separator!r}, not by ',': save the file with commas"
-    with pytest.raises(ValueError, match=re.escape(said)):
-        load_local(tmp_path / "rows.csv")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", 'id;text\n1;One, two.\n2;"Three; four."\n'),
+        ("rows.csv", 'sep=;\r\nid;text\r\n1;One, two.\r\n2;"Three; four."\r\n'),
+        ("rows.csv", '"id"\t"text"\n1\tOne, two.\n2\tThree; four.\n'),
+        ("rows.tsv", 'id,text\n1,"One, two."\n2,Three; four.\n'),
+        ("rows.csv", 'a;b;c,id,text\n,1,"One, two."\n,2,Three; four.\n'),
+    ],
+)
+def test_the_header_shows_what_separates_columns(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    assert join_answers(load_local(path))["text"][:] == ["One, two.", "Three; four."]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "fields"), [("a;text\n1;x\n\n2\n", 4, 1), ("sep=;\na;text\n1;x;y\n", 3, 3)]
+)
+def test_a_row_with_another_number_of_fields_than_such_a_header_is_named(
+    tmp_path: Path, content: str, line: int, fields: int
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"rows\.csv, line {line}: {fields} fields, and the header names 2"):
+        load_local(path)
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
