@@ -12,9 +12,15 @@ from clmkit.messages import _
 FILE_SUFFIX = re.compile(r"\.[A-Za-z]+$")
 
 
+def expand_home(path: str | os.PathLike[str]) -> str:
+    """A path with the home in place of ``~``, which only a shell puts there, unless there is something of that name."""
+    path = os.fspath(path)
+    return path if os.path.lexists(path) else os.path.expanduser(path)
+
+
 def check_data_file(path: str | os.PathLike[str]) -> Path:
     """Raise a FileNotFoundError that says what is there instead, unless ``path`` is a file."""
-    path = Path(path)
+    path = Path(expand_home(path))
     if path.is_dir():
         hub = (
             ". For the data set of that name on the Hub, work in another folder" if HUB_ID.fullmatch(str(path)) else ""

