@@ -14,12 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Value
 from pyarrow import parquet
 
 from clmkit import files
 from clmkit.eli5 import load_eli5
 from clmkit.files import describe_files, load_files, load_local
+from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers, split_rows
 from clmkit.tracks import choose_track
 
@@ -151,17 +152,69 @@ ROWS = [{"text": text} for text in TEXTS]
         {"train": ROWS[:2], "test": ROWS[2:]},
         {"text": TEXTS, "id": [1, 2, 3]},
         {"text": {"0": "One.", "1": "Two.", "2": "Three."}},
+        {"columns": ["id", "text"], "index": [0, 1, 2], "data": [[n, text] for n, text in enumerate(TEXTS)]},
+        {str(n): {"id": n, "text": text} for n, text in enumerate(TEXTS)},
+        {f"q{n}": {"answers": {"text": [text]}} for n, text in enumerate(TEXTS)},
+        dict(enumerate(TEXTS)),
+        TEXTS,
         [{"answers": {"text": [text]}} for text in TEXTS],
         [{"answers": [{"text": text, "score": 1}]} for text in TEXTS],
         [{"messages": [{"role": "user", "content": text}]} for text in TEXTS],
     ],
-    ids=["list", "data", "splits", "columns", "pandas", "answers", "list of answers", "messages"],
+    ids=[
+        "list",
+        "data",
+        "splits",
+        "columns",
+        "pandas",
+        "split",
+        "index",
+        "by-id",
+        "series",
+        "texts",
+        "answers",
+        "list-of-answers",
+        "messages",
+    ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_rows_are_found_where_people_put_them(tmp_path: Path, whole: object, indent: int | None) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(whole, indent=indent))
     assert list(join_answers(load_local(path))["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("between", ["\n", "\r", ",\n", "\n\n", ""])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_objects_may_stand_one_after_another(tmp_path: Path, between: str, indent: int | None) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(between.join(json.dumps(row, indent=indent) for row in ROWS).encode())
+    assert list(join_answers(load_local(path))["text"]) == TEXTS
+
+
+def test_a_text_deep_in_the_rows_is_read_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    parts = [{"context": "One.", "more": 1}, {"context": "Two.", "more": "x"}]
+    for whole, word in (
+        ({"data": [{"title": "A", "paragraphs": parts}]}, "paragraphs.context"),
+        ([{"a": {"paragraphs": parts}}], "a.paragraphs.context"),
+        ([{"a": [{"b": {"context": "One."}}, {"b": {"context": "Two."}}]}], "a.b.context"),
+    ):
+        path.write_text(json.dumps(whole))
+        assert list(join_answers(load_local(path, text_column=word), word)["text"]) == ["One. Two."]
+        assert [row["text"] for row in stream_texts([str(path)], word)] == ["One. Two."]
+
+
+def test_keys_that_are_names_are_no_columns_and_a_sentence_names_twenty(tmp_path: Path) -> None:
+    path = tmp_path / "chats.json"
+    rows = [{"title": f"Chat {n}.", "map": {f"id{n}-{m}": {"of": {"a": m}} for m in range(200)}} for n in range(20)]
+    path.write_text(json.dumps(rows))
+    loaded = load_local(path, text_column="title")
+    assert loaded.features["map"] == Value("string")
+    assert json.loads(loaded["map"][3]) == rows[3]["map"]
+    path.write_text(json.dumps([{f"c{n}": "x" for n in range(500)}] * 2))
+    with pytest.raises(ValueError, match=r"'c19' and 480 more\. Name yours: text_column='c0', or .*and 479 more$"):
+        join_answers(load_local(path))
 
 
 def test_an_object_of_another_shape_is_described(tmp_path: Path) -> None:
