@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = "unfinished-clmkit-"  # how the folders begin that a kill can leave
+# Each wins over HF_HOME.
+CACHE_VARIABLES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_METRICS_CACHE")
 DRIVE = "/content/drive"  # where Colab mounts it
 
 
@@ -34,15 +36,26 @@ def check_cache(folder: str | Path) -> None:
         folder: Below ``HF_HOME``, unless a variable of its own says otherwise; it is made if need be.
 
     Raises:
-        OSError: If it can't be made or written; the message says why, and names ``HF_HOME``.
+        OSError: If it can't be made or written; the message says why, and names ``HF_HOME``, or what stands for it.
     """
     try:
         _write_in(Path(folder))
     except OSError as error:
         raise OSError(
-            f"the cache {str(folder)!r} can't be written ({error.strerror}): set HF_HOME to a folder that can be, and "
-            "start Python again"
+            f"the cache {str(folder)!r} can't be written ({error.strerror}): set {cache_variable(folder)} to a folder "
+            "that can be, and start Python again"
         ) from error
+
+
+def cache_variable(folder: str | Path) -> str:
+    """The variable of the environment that says where a folder of Hugging Face's caches lies."""
+    places = {name: os.environ.get(name) for name in CACHE_VARIABLES}
+    within = [name for name, place in places.items() if place and Path(folder).is_relative_to(_expanded(place))]
+    return within[0] if within else "HF_HOME"
+
+
+def _expanded(place: str) -> str:
+    return os.path.expanduser(os.path.expandvars(place))
 
 
 def _write_in(folder: Path) -> None:

@@ -2,10 +2,11 @@
 
 import errno
 import json
+import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from huggingface_hub import get_token as _get_token
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import _http
 
+from clmkit.saving import cache_variable
+
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
 # HfHubHTTPError, and a page may come in place of JSON.
 HUB_ERRORS: tuple[type[Exception], ...] = (OSError, json.JSONDecodeError, *HfHubHTTPError.__bases__)
@@ -24,6 +27,15 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
 TRIES = 2  # how often huggingface_hub may make the same request within ``few_retries``
+
+
+# What tells the clients of a proxy, and of certificates.
+SESSION_VARIABLES = [name for one in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") for name in (one, one.lower())]
+SESSION_VARIABLES += ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+
+
+class NotSetUp(ConnectionError):
+    """No request can be made, as no session can."""
 
 
 def get_token() -> str | None:
@@ -74,7 +86,8 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
         )
     refused = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in READ_ONLY]
     if refused and all(map(_is_of_cache, refused)):
-        return OSError(f"{sentence} Set HF_HOME to a folder that can be written, and start Python again")
+        variable = cache_variable(next((cause.filename for cause in refused if cause.filename), constants.HF_HOME))
+        return OSError(f"{sentence} Set {variable} to a folder that can be written, and start Python again")
     if refused:
         return OSError(f"{sentence} {remedy}".rstrip())
     if status_of(error) in (401, 403):
@@ -104,9 +117,18 @@ def is_silence(error: BaseException) -> bool:
     return any(isinstance(cause, TimeoutError) for cause in _causes(error))
 
 
+def is_final(error: BaseException) -> bool:
+    """Whether trying again can't help."""
+    refused = status_of(error) in (401, 403, 404)
+    missing = type(error) in (FileNotFoundError, NotSetUp)
+    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE
+
+
 def reason(error: BaseException) -> str:
     """What an exception of the clients means, in a few words."""
     status = status_of(error)
+    if isinstance(error, NotSetUp):
+        return str(error)
     if is_disk_full(error):
         return "the disk is full"
     if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
@@ -175,10 +197,27 @@ def limit_waits() -> None:
         from huggingface_hub import configure_http_backend
 
         make = http._GLOBAL_BACKEND_FACTORY
-        configure_http_backend(lambda: _limited(make()))
+        configure_http_backend(lambda: _limited(_set_up(make)))
     else:
         make = http._GLOBAL_CLIENT_FACTORY
-        set_client_factory(lambda: _limited(make()))
+        set_client_factory(lambda: _limited(_set_up(make)))
+
+
+def _set_up(make: Callable[[], Any]) -> Any:
+    """Make a session.
+
+    Raises:
+        NotSetUp: If what the environment says of a proxy or of certificates keeps it from being made.
+    """
+    try:
+        return make()
+    except Exception as error:
+        # httpx's InvalidURL is of no family, and is called httpx or httpx2's.
+        if not isinstance(error, (*HUB_ERRORS, ImportError, ValueError)) and type(error).__name__ != "InvalidURL":
+            raise
+        given = [f"{name}={os.environ[name]}" for name in SESSION_VARIABLES if os.environ.get(name)]
+        shown = re.sub("//[^/@]*@", "//...@", ", ".join(given))  # a proxy's password
+        raise NotSetUp(f"{str(error).rstrip('.')}; the environment says {shown or 'nothing of it'}") from error
 
 
 def _limited(session: Any) -> Any:

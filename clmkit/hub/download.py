@@ -17,7 +17,7 @@ from typing import Literal
 from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_final, is_silence, limit_waits
 from clmkit.hub.models import check_config, check_files, check_name
 from clmkit.hub.real_model import REAL_MODEL, stands_in_for
 from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
@@ -140,7 +140,7 @@ def _patiently(attempt: Callable[[], Path], step: str, again: str, remedy: str) 
             return attempt()
         except HUB_ERRORS as error:
             attempts -= 1
-            if _is_final(error):
+            if is_final(error):
                 raise explain(error, step, remedy) from error
             if not attempts or (is_silence(error) and time.monotonic() > deadline):
                 raise explain(error, step, f"{again} {remedy}") from error
@@ -248,13 +248,6 @@ def _download_model(name: str, weights: bool) -> Path:
         if type(error.__cause__) is not FileNotFoundError or not importlib.util.find_spec("torch"):
             raise
         return fetch([*small, *PICKLES], required=[*needed, NEEDED_WEIGHTS + "|" + "|".join(PICKLES[:2])])
-
-
-def _is_final(error: BaseException) -> bool:
-    """Whether trying again can't help."""
-    refused = status_of(error) in (401, 403, 404)
-    missing = type(error) is FileNotFoundError
-    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE
 
 
 def _check(folder: Path, patterns: Sequence[str], required: Sequence[str]) -> None:

@@ -134,10 +134,12 @@ def test_a_console_without_the_letters_of_a_message_shows_something_in_their_pla
     assert "???" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE"])
 def test_a_cache_that_cannot_be_written_fails_and_names_the_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(doctor, "HF_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setenv(name, str(tmp_path / "file" / "home"))
+    monkeypatch.setattr(doctor, name, str(tmp_path / "file" / "home"))
     assert main(["doctor"]) == 1
-    assert re.search("FAIL  Cache: .*Not a directory.*set HF_HOME", capsys.readouterr().out)
+    assert re.search(f"FAIL  Cache: .*Not a directory.*set {name} ", capsys.readouterr().out)

@@ -161,21 +161,6 @@ ROWS = [{"text": text} for text in TEXTS]
         [{"answers": [{"text": text, "score": 1}]} for text in TEXTS],
         [{"messages": [{"role": "user", "content": text}]} for text in TEXTS],
     ],
-    ids=[
-        "list",
-        "data",
-        "splits",
-        "columns",
-        "pandas",
-        "split",
-        "index",
-        "by-id",
-        "series",
-        "texts",
-        "answers",
-        "list-of-answers",
-        "messages",
-    ],
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_rows_are_found_where_people_put_them(tmp_path: Path, whole: object, indent: int | None) -> None:

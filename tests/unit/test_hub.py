@@ -27,6 +27,7 @@ from clmkit.hub.client import (
     limit_waits,
     status_of,
 )
+from clmkit.hub.download import download_model
 from clmkit.hub.login import check_hub, choose_sharing, hub_problem, login_status, user_name
 from tests.fake_hub import TOKEN, httpx
 
@@ -591,6 +592,32 @@ def test_a_hub_that_falls_silent_after_it_answered_is_said(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(hub, "check_hub", lambda: None)
     assert "can't be checked now: TimeoutError: timed out." in login_status()
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("HTTPS_PROXY", "gopher://me:secret@proxy:9", "gopher://...@proxy:9"),
+        ("HTTPS_PROXY", "http://proxy:port", "http://proxy:port"),
+        ("SSL_CERT_FILE", "/nowhere/own.pem", "/nowhere/own.pem"),
+    ],
+)
+def test_what_keeps_a_session_from_being_made_is_told_with_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "https://localhost:9")
+    for one in hub_client.SESSION_VARIABLES:
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, value)
+    problem = hub_problem() or ""
+    assert problem.startswith("https://localhost:9 can't be asked: ")
+    assert problem.endswith(f"; the environment says {name}={shown}")
+    assert "secret" not in problem
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match=rf"the environment says {name}="):
+        download_model("ada/none")
+    assert time.monotonic() - start < 1, "it was tried again"
 
 
 class Noted(Exception):
