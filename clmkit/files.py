@@ -26,6 +26,7 @@ from clmkit.paths import check_data_file
 from clmkit.row_places import note_files
 from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
+from clmkit.tracks import check_whole_number
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 # What the Datasets library and Arrow raise of a file that they can't read.
@@ -66,9 +67,14 @@ def load_local(
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If its type or the encoding is unknown, it can't be parsed (with file and line), or it has no rows.
+        ValueError: If its type or the encoding is unknown, it can't be parsed (with file and line), or it has no rows;
+            or if ``rows`` is no whole number of 1 or more.
         OSError: If the cache can't be written.
     """
+    if rows is not None:
+        check_whole_number("rows", rows)
+    if not isinstance(text_column, str | None):
+        raise ValueError(f"text_column must be the name of one column, not {text_column!r}")
     path = check_data_file(path)
     builder = find_builder(path)
     if encoding is not None:

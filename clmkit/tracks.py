@@ -13,7 +13,7 @@ from clmkit.hub.models import check_name
 from clmkit.hub.real_model import REAL_MODEL
 from clmkit.kernels import has_gpu
 from clmkit.messages import _, break_lines, join_sentences, ngettext
-from clmkit.paths import expand_home, find_files, say_folder
+from clmkit.paths import expand_home, find_files, say_folder, words_of
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -144,8 +144,8 @@ def choose_track(
 
     Raises:
         ValueError: If the name is neither ``quick`` nor ``full``, a number of rows, epochs or tokens is no whole number
-            of 1 or more, ``encoding`` is given for data that are no local files, or the course has no data in the
-            ``language`` for this track.
+            of 1 or more, ``data`` names nothing, ``encoding`` is given for data that are no local files, or the course
+            has no data in the ``language`` for this track.
         FileNotFoundError: If ``data`` is not there, or ``model`` is neither a folder nor can be an id on the Hub.
         ConnectionError: If ``full`` was asked for, the Hub is silent, and no earlier run has downloaded what it takes.
     """
@@ -183,7 +183,7 @@ def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] 
     """``data`` as a track has it; all files that it names are there."""
     own, files = None, []
     if data is not None:
-        words = tuple(map(expand_home, [data] if isinstance(data, str | os.PathLike) else data))
+        words = words_of(data)
         own = words[0] if len(words) == 1 else words
         files = find_files(own)
     if encoding is not None and not files:

@@ -29,9 +29,8 @@ READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
 TRIES = 2  # how often huggingface_hub may make the same request within ``few_retries``
 
 
-# What tells the clients of a proxy, and of certificates.
-SESSION_VARIABLES = [name for one in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") for name in (one, one.lower())]
-SESSION_VARIABLES += ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+PROXIES = [name for one in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") for name in (one, one.lower())]
+CERTIFICATES = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
 
 
 class NotSetUp(ConnectionError):
@@ -215,7 +214,8 @@ def _set_up(make: Callable[[], Any]) -> Any:
         # httpx's InvalidURL is of no family, and is called httpx or httpx2's.
         if not isinstance(error, (*HUB_ERRORS, ImportError, ValueError)) and type(error).__name__ != "InvalidURL":
             raise
-        given = [f"{name}={os.environ[name]}" for name in SESSION_VARIABLES if os.environ.get(name)]
+        names = CERTIFICATES if isinstance(error, OSError) else PROXIES
+        given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
         shown = re.sub("//[^/@]*@", "//...@", ", ".join(given))  # a proxy's password
         raise NotSetUp(f"{str(error).rstrip('.')}; the environment says {shown or 'nothing of it'}") from error
 

@@ -607,7 +607,7 @@ def test_what_keeps_a_session_from_being_made_is_told_with_the_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "https://localhost:9")
-    for one in hub_client.SESSION_VARIABLES:
+    for one in (*hub_client.PROXIES, *hub_client.CERTIFICATES):
         monkeypatch.delenv(one, raising=False)
     monkeypatch.setenv(name, value)
     problem = hub_problem() or ""
