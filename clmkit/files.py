@@ -20,7 +20,16 @@ from clmkit.csv_rows import read_csv
 from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
 from clmkit.kept import fits, kept_file
-from clmkit.packed import PACKED, UNPACKING_ERRORS, DataFile, not_decoded, not_whole, open_unpacked
+from clmkit.packed import (
+    PACKED,
+    UNPACKING_ERRORS,
+    DataFile,
+    check_content,
+    not_decoded,
+    not_whole,
+    open_unpacked,
+    packer_of,
+)
 from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
 from clmkit.row_places import note_files
@@ -79,8 +88,7 @@ def load_local(
     builder = find_builder(path)
     if encoding is not None:
         check_encoding(encoding, path, builder)
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
+    check_content(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     try:
@@ -91,7 +99,7 @@ def load_local(
         if str(error).startswith(str(path)) or is_disk_full(error):
             raise  # it says where and what already
         check_cache(HF_DATASETS_CACHE)
-        if isinstance(error, UNPACKING_ERRORS) and path.suffix.lower() in PACKED:
+        if isinstance(error, UNPACKING_ERRORS) and packer_of(path):
             raise ValueError(not_whole(path, error)) from error
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
@@ -229,8 +237,8 @@ def _unlogged() -> Iterator[None]:
 
 def _unpack(path: Path, builder: str, sha256: str) -> Path:
     """The file, or where Datasets does not unpack its kind, a copy that is unpacked once and kept in the cache."""
-    suffix = path.suffix.lower()
-    if suffix not in PACKED or (suffix != ".zst" and builder != "parquet"):
+    packer = packer_of(path)
+    if not packer or (packer != ".zst" and builder != "parquet"):
         return path
     plain = Path(HF_DATASETS_CACHE) / "clmkit" / f"{sha256}.{builder}"
     if not plain.is_file():

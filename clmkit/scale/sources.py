@@ -19,7 +19,7 @@ from clmkit.files import check_encoding, find_builder, suffix_of
 from clmkit.hub.client import HUB_ERRORS, explain, is_hub_error
 from clmkit.hub.data_sets import HubFile
 from clmkit.kept import plain
-from clmkit.packed import PACKED, UNPACKING_ERRORS, DataFile, encoding_of, not_decoded, open_unpacked
+from clmkit.packed import UNPACKING_ERRORS, DataFile, check_content, encoding_of, not_decoded, open_unpacked, packer_of
 from clmkit.scale.json_lines import arrow_schema, parse
 from clmkit.texts import find_text_column, no_column
 
@@ -61,9 +61,7 @@ def look(path: DataFile, text_column: str | None, named: str | None) -> Source:
         named = None if codecs.lookup(named).name == "utf-8" else named
     source = Source(path, builder, text_column, named)
     with by_file(source):
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
+        check_content(path)
         if builder == "parquet":
             return _look_at_parquet(source)
         source = replace(source, encoding=_encoding(path, named))
@@ -135,7 +133,7 @@ def find_column(path: DataFile, columns: Mapping[str, Any], text_column: str | N
 
 def is_packed(path: DataFile) -> bool:
     """Whether a file has to be unpacked."""
-    return path.suffix.lower() in PACKED
+    return packer_of(path) != ""
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -667,3 +668,34 @@ def test_what_describes_files_depends_on_all_of_them(tmp_path: Path, monkeypatch
     path.write_bytes(content)
     assert describe_files([str(path)]) != sampled
     assert not describe_files([str(path)], whole=True).endswith("samples")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: pa.compress(data, "zstd", True)]
+)
+def test_a_packed_file_whose_name_does_not_say_so_is_read(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(pack(WRITERS[suffix](FLAT)))
+    texts = [row["text"] for row in FLAT]
+    assert join_answers(load_local(path))["text"][:] == texts
+    assert [row["text"] for row in stream_texts([str(path)])] == texts
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "is Git LFS's pointer to the file"),
+        (b"PK\x03\x04\x14\x00\x00\x00\x08\x00", "is a zip archive, as .xlsx files are too"),
+        (b"\n<!DOCTYPE html>\n<html><head>", "is a page in HTML, not the data"),
+    ],
+)
+def test_what_stands_in_the_place_of_data_is_named(tmp_path: Path, suffix: str, content: bytes, said: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(content)
+    for read in (load_local, lambda path: stream_texts([str(path)])):
+        with pytest.raises(ValueError, match=re.escape(f"{path}: {said}")):
+            read(path)
