@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import ssl
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -83,7 +84,8 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
             errno.ENOSPC,
             f"{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
         )
-    refused = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in READ_ONLY]
+    causes = [cause for cause in _causes(error) if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError)]
+    refused = [cause for cause in causes if cause.errno in READ_ONLY]  # an SSLError has numbers of its own
     if refused and all(map(_is_of_cache, refused)):
         variable = cache_variable(next((cause.filename for cause in refused if cause.filename), constants.HF_HOME))
         return OSError(f"{sentence} Set {variable} to a folder that can be written, and start Python again")
@@ -120,7 +122,19 @@ def is_final(error: BaseException) -> bool:
     """Whether trying again can't help."""
     refused = status_of(error) in (401, 403, 404)
     missing = type(error) in (FileNotFoundError, NotSetUp)
-    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE
+    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE or bool(certificate_problem(error))
+
+
+def certificate_problem(error: BaseException) -> str | None:
+    """What is wrong with the certificate that answers; ``None`` if that did not lead to an exception."""
+    found = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if found is None:
+        return None
+    variable = "SSL_CERT_FILE" if hasattr(_http, "_GLOBAL_CLIENT_FACTORY") else "REQUESTS_CA_BUNDLE"
+    return (
+        f"its certificate is not accepted ({found.verify_message}); if it is one of your network's own, let "
+        f"{variable} name the file of it"
+    )
 
 
 def reason(error: BaseException) -> str:
@@ -128,6 +142,8 @@ def reason(error: BaseException) -> str:
     status = status_of(error)
     if isinstance(error, NotSetUp):
         return str(error)
+    if problem := certificate_problem(error):
+        return f"{constants.ENDPOINT} can't be asked, as {problem}"
     if is_disk_full(error):
         return "the disk is full"
     if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):

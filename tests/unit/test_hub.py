@@ -1,6 +1,8 @@
 import errno
 import json
+import re
 import socket
+import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from clmkit.hub.client import (
     few_retries,
     hub_step,
     is_disk_full,
+    is_final,
     is_hub_error,
     is_silence,
     limit_waits,
@@ -618,6 +621,27 @@ def test_what_keeps_a_session_from_being_made_is_told_with_the_variable(
     with pytest.raises(ConnectionError, match=rf"the environment says {name}="):
         download_model("ada/none")
     assert time.monotonic() - start < 1, "it was tried again"
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_certificate_that_is_not_accepted_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = ssl.SSLCertVerificationError(errno.EPERM, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    cause.verify_message = "self-signed certificate"
+    error = httpx.ConnectError("certificate verify failed")
+    error.__cause__ = cause
+    said = r"its certificate is not accepted \(self-signed certificate\); if it is one of your network's own, let SSL"
+    told = explain(error, "downloading ada/texts", "Run this again")
+    assert type(told) is ConnectionError
+    assert re.search(said, str(told))
+    assert is_final(error)
+
+    class Session:
+        def head(self, *_: object, **__: object) -> None:
+            raise error
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    with pytest.raises(ConnectionError, match=rf"^{constants.ENDPOINT} can't be asked: {said}"):
+        check_hub()
 
 
 class Noted(Exception):
