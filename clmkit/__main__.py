@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import sys
 
 # These read their words themselves, as they have some 150 options.
@@ -37,7 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     from clmkit.doctor import run_doctor
 
-    return run_doctor()
+    try:
+        return run_doctor()
+    except BrokenPipeError:  # of `| head`, which has what it wants; Python would say so once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:  # of a variable of the environment, which it says
+        print(f"doctor: {error}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

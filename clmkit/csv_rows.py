@@ -2,29 +2,34 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
 from datasets import Dataset
 
 from clmkit.kept import BATCH, distinct, keep
-from clmkit.packed import encoding_of, open_unpacked
+from clmkit.packed import DataFile, encoding_of, open_unpacked
 
 LONGEST = 2**31 - 1  # characters in a cell: the most that fits on every system
+SEPARATORS = ",;\t|"
+SEPARATOR_LINE = re.compile(rf"sep=([{SEPARATORS}])\s*$", re.IGNORECASE)  # which Excel writes and hides
 Row = tuple[int, list[str]]  # with the line of the file in which it begins
 
 
 def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None, place: Path) -> Dataset | None:
     """Read a CSV file as text.
 
-    A row may have fewer fields than there are columns: the others are null. Blank lines are no rows.
+    A row may have fewer fields than there are columns: the others are null. Blank lines are no rows. What separates the
+    columns may be another than the file's name tells, as Excel writes semicolons in much of Europe, if the header shows
+    it, and every row has as many fields.
 
     Args:
         path: The file, packed or not.
-        sep: What separates its columns.
+        sep: What separates its columns, by the file's name.
         text_column: The one that counts; by default ``text`` or ``answers.text``.
         encoding: As Python names it; by default what ``encoding_of`` finds.
         place: Where the rows are to be kept.
@@ -34,7 +39,7 @@ def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None
 
     Raises:
         ValueError: With file and line, if a row has more fields than there are columns, quotation marks are not in
-            pairs, the columns are separated by something else, or two columns have the text's name.
+            pairs, or two columns have the text's name.
     """
     with open_csv(path, sep, text_column, encoding) as (columns, rows), long_cells():
         return keep(place, _tables(rows, columns))
@@ -42,13 +47,13 @@ def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None
 
 @contextmanager
 def open_csv(
-    path: Path, sep: str, text_column: str | None, encoding: str | None
+    path: DataFile, sep: str, text_column: str | None, encoding: str | None
 ) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str | None]]]]]:
     """Open a CSV file to read it row by row.
 
     Args:
         path: The file, packed or not.
-        sep: What separates its columns.
+        sep: What separates its columns, by the file's name.
         text_column: The one that counts; by default ``text`` or ``answers.text``.
         encoding: As Python names it; by default what ``encoding_of`` finds.
 
@@ -59,12 +64,17 @@ def open_csv(
         ValueError: As ``read_csv``; of a row, when it is read.
     """
     with open_unpacked(path) as file, io.TextIOWrapper(file, encoding or encoding_of(path), newline="") as text:
-        rows = _rows(path, text, sep)
+        first = text.readline()
+        if told := SEPARATOR_LINE.match(first):
+            first = "\n"
         with long_cells():
+            found = told[1] if told else _separator(first, sep)
+            rows = _rows(path, chain([first], text), found)
             _, header = next(rows, (1, []))
-        _check_header(path, header, sep, text_column)
+        _check_header(path, header, text_column)
         columns = distinct([name.strip() for name in header])
-        yield columns, ((line, _cells(path, line, row, len(columns), sep)) for line, row in rows)
+        exact = found not in (sep, told and told[1])
+        yield columns, ((line, _cells(path, line, row, len(columns), found, exact)) for line, row in rows)
 
 
 @contextmanager
@@ -77,7 +87,16 @@ def long_cells() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _rows(path: Path, text: io.TextIOWrapper, sep: str) -> Iterator[Row]:
+def _separator(header: str, sep: str) -> str:
+    """What separates the names in a header: what the file's name tells, unless there is one name then, or more."""
+
+    def names(sep: str) -> int:
+        return len(next(csv.reader([header], delimiter=sep), []))
+
+    return sep if names(sep) > 1 else max(sep + SEPARATORS, key=names)
+
+
+def _rows(path: DataFile, text: Iterable[str], sep: str) -> Iterator[Row]:
     """All rows but blank lines, the header too."""
     reader = csv.reader(text, delimiter=sep, strict=True)
     while True:
@@ -98,13 +117,7 @@ def _explain(error: csv.Error) -> str:
     return 'in a text in quotation marks, a quotation mark has to be written twice (""), and a separator to follow it'
 
 
-def _check_header(path: Path, header: list[str], sep: str, text_column: str | None) -> None:
-    other = next((one for one in ";\t," if len(header) == 1 and one in header[0]), None)
-    if other:
-        raise ValueError(
-            f"{path}, line 1: the columns are separated by {other!r}, not by {sep!r}: save the file with commas as "
-            ".csv, or with tabs as .tsv"
-        )
+def _check_header(path: DataFile, header: list[str], text_column: str | None) -> None:
     names = [name.strip() for name in header]
     for name in [text_column] if text_column else ["answers.text", "text"]:
         if names.count(name) > 1:
@@ -117,11 +130,12 @@ def _tables(rows: Iterator[tuple[int, list[str | None]]], columns: list[str]) ->
         yield pa.table([pa.array(cells, pa.string()) for cells in zip(*batch, strict=True)], schema=schema)
 
 
-def _cells(path: Path, line: int, row: list[str], columns: int, sep: str) -> list[str | None]:
+def _cells(path: DataFile, line: int, row: list[str], columns: int, sep: str, exact: bool) -> list[str | None]:
     """As many cells as there are columns."""
-    if any(row[columns:]):
+    if any(row[columns:]) or (exact and len(row) < columns):
+        separated = f", separated by {sep!r}" if exact else ""
         raise ValueError(
-            f"{path}, line {line}: {len(row)} fields, and the header names {columns}. A text in which {sep!r} stands "
-            "has to be in quotation marks"
+            f"{path}, line {line}: {len(row)} fields, and the header names {columns}{separated}. "
+            f"A text in which {sep!r} stands has to be in quotation marks"
         )
     return [*row[:columns], *[None] * (columns - len(row))]

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from huggingface_hub.constants import HF_HOME
+from datasets.config import HF_DATASETS_CACHE
+from huggingface_hub.constants import HF_HOME, HF_HUB_CACHE
 from packaging.requirements import Requirement
 
 from clmkit.gigatokens import gigatoken_problem
@@ -165,7 +166,8 @@ def _disk(track: str) -> Finding:
 
 def _cache() -> Finding:
     try:
-        check_cache(HF_HOME)
+        for folder in (HF_HOME, HF_HUB_CACHE, HF_DATASETS_CACHE):
+            check_cache(folder)
     except OSError as error:
         return Finding("FAIL", _("Cache"), str(error))
     return Finding("ok", _("Cache"), _("the libraries can write theirs"))

@@ -9,12 +9,13 @@ from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
-from clmkit.files import load_files
+from clmkit.files import READING_ERRORS, load_files
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
-from clmkit.hub.data_sets import open_hub_data
+from clmkit.hub.data_sets import download_hub_files, find_hub_files, open_hub_data
 from clmkit.hub.download import download, download_gzip, files_of
 from clmkit.messages import _, ngettext
 from clmkit.paths import find_files
+from clmkit.texts import find_text_column, holds_text
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.
@@ -84,10 +85,32 @@ def load_eli5(track: Track) -> Dataset:
 
 
 def _load_hub_data(track: Track) -> Dataset:
-    rows, source = open_hub_data(str(track.data), track.data_revision, config=track.data_config)
+    name, revision, config = str(track.data), track.data_revision, track.data_config
+    found = None
+    try:
+        rows, source = open_hub_data(name, revision, config=config)
+        if _has_guessed(rows, track.text_column):
+            found = find_hub_files(name, revision, config=config)
+    except READING_ERRORS as error:  # a column of several types, for one, which need not be the text's
+        found = None if isinstance(error.__cause__, HUB_ERRORS) else find_hub_files(name, revision, config=config)
+        if found is None:
+            raise
+    if found:
+        rows, source = load_files(download_hub_files(found.files), track.rows, track.text_column), found.source
     rows = rows.select(range(min(track.rows or len(rows), len(rows))))
     rows.info.description = f"{source}, the first {len(rows):,} rows"
     return rows
+
+
+def _has_guessed(rows: Dataset, text_column: str | None) -> bool:
+    """Whether texts of a CSV file were taken for something else: digits for numbers, and NA for nothing."""
+    try:
+        column = text_column or find_text_column(rows.features)
+    except ValueError:
+        return False  # join_answers says which columns there are
+    if rows.info.builder_name != "csv" or column not in rows.column_names:
+        return False
+    return not holds_text(rows.features, column) or rows.data.column(column).null_count > 0
 
 
 def _load_from_first_source(track: Track) -> Dataset:

@@ -20,12 +20,22 @@ from clmkit.csv_rows import read_csv
 from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
 from clmkit.kept import fits, kept_file
-from clmkit.packed import PACKED, UNPACKING_ERRORS, not_decoded, not_whole, open_unpacked
+from clmkit.packed import (
+    PACKED,
+    UNPACKING_ERRORS,
+    DataFile,
+    check_content,
+    not_decoded,
+    not_whole,
+    open_unpacked,
+    packer_of,
+)
 from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
 from clmkit.row_places import note_files
 from clmkit.saving import check_cache, write_whole
 from clmkit.texts import find_text_column, holds_text
+from clmkit.tracks import check_whole_number
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 # What the Datasets library and Arrow raise of a file that they can't read.
@@ -66,15 +76,19 @@ def load_local(
 
     Raises:
         FileNotFoundError: If the file is not there.
-        ValueError: If its type or the encoding is unknown, it can't be parsed (with file and line), or it has no rows.
+        ValueError: If its type or the encoding is unknown, it can't be parsed (with file and line), or it has no rows;
+            or if ``rows`` is no whole number of 1 or more.
         OSError: If the cache can't be written.
     """
+    if rows is not None:
+        check_whole_number("rows", rows)
+    if not isinstance(text_column, str | None):
+        raise ValueError(f"text_column must be the name of one column, not {text_column!r}")
     path = check_data_file(path)
     builder = find_builder(path)
     if encoding is not None:
         check_encoding(encoding, path, builder)
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
+    check_content(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     try:
@@ -85,7 +99,7 @@ def load_local(
         if str(error).startswith(str(path)) or is_disk_full(error):
             raise  # it says where and what already
         check_cache(HF_DATASETS_CACHE)
-        if isinstance(error, UNPACKING_ERRORS) and path.suffix.lower() in PACKED:
+        if isinstance(error, UNPACKING_ERRORS) and packer_of(path):
             raise ValueError(not_whole(path, error)) from error
         raise ValueError(f"{path}: can't be read as {builder}: {error.__cause__ or error}") from error
     if dataset is None or len(dataset) == 0:
@@ -96,7 +110,7 @@ def load_local(
     return dataset
 
 
-def check_encoding(encoding: str, path: Path, builder: str) -> None:
+def check_encoding(encoding: str, path: DataFile, builder: str) -> None:
     """Raise a ValueError unless a file can be read in an encoding as far as its type goes."""
     if builder == "parquet":
         raise ValueError(f"{path}: the text of a Parquet file is UTF-8 always: leave encoding={encoding!r} out")
@@ -108,7 +122,7 @@ def check_encoding(encoding: str, path: Path, builder: str) -> None:
         ) from error
 
 
-def find_builder(path: Path) -> str:
+def find_builder(path: DataFile) -> str:
     """The name of the Datasets library's builder for a file, by its suffix.
 
     Raises:
@@ -121,7 +135,7 @@ def find_builder(path: Path) -> str:
     return builder
 
 
-def suffix_of(path: Path) -> str:
+def suffix_of(path: DataFile) -> str:
     """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
     return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
 
@@ -223,8 +237,8 @@ def _unlogged() -> Iterator[None]:
 
 def _unpack(path: Path, builder: str, sha256: str) -> Path:
     """The file, or where Datasets does not unpack its kind, a copy that is unpacked once and kept in the cache."""
-    suffix = path.suffix.lower()
-    if suffix not in PACKED or (suffix != ".zst" and builder != "parquet"):
+    packer = packer_of(path)
+    if not packer or (packer != ".zst" and builder != "parquet"):
         return path
     plain = Path(HF_DATASETS_CACHE) / "clmkit" / f"{sha256}.{builder}"
     if not plain.is_file():

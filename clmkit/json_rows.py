@@ -9,20 +9,21 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
+from clmkit.json_shapes import rows_of
 from clmkit.kept import DEEP, as_text, fits, keep
 from clmkit.kept import texts as texts_of
-from clmkit.packed import UNPACKING_ERRORS, UTF8, encoding_of, not_decoded, not_whole, open_unpacked
-from clmkit.texts import INNER_COLUMNS, find_text_column, text_of
+from clmkit.packed import UNPACKING_ERRORS, UTF8, DataFile, encoding_of, not_decoded, not_whole, open_unpacked
+from clmkit.texts import find_text_column, split_column, text_of
 
-ROWS_UNDER = ("data", "train", "rows", "examples")
-SPLITS = ("validation", "valid", "dev", "test")  # beside "train"; the course splits the rows of all itself
 DEEPEST = 500  # lists and objects within each other: readers in C call themselves for each, and end with the process
+WIDE = 1000  # keys of objects side by side, of which Arrow would make as many columns
 DIGITS = 400  # of a number that still is one
 Place = Callable[[int], str]  # in words: the row of a number, counted from 0
 
 LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
+BETWEEN = re.compile(r"[\s,]*")  # what may stand between two objects
 NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|([\]}])', re.DOTALL)
 
 
@@ -86,7 +87,7 @@ def read_json(path: Path, text_column: str | None, encoding: str | None, place: 
         column = text_column or find_text_column(examples)
     except ValueError:
         column = ""  # join_answers says which columns there are
-    kept, inner = (column, "") if column in columns else column.partition(".")[::2]
+    kept, inner = split_column(column, columns)
     table = {}
     for name in columns:
         values = [row.get(name) for row in rows]
@@ -96,11 +97,23 @@ def read_json(path: Path, text_column: str | None, encoding: str | None, place: 
 
 def _typed(values: list[Any]) -> pa.Array | None:
     """A column of the type that Arrow finds, if it finds one for all values and Datasets has it too."""
+    if _is_wide(values):
+        return None
     try:
         column = pa.array(values)
     except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError):
         return None
     return column if fits(column.type) else None
+
+
+def _is_wide(values: list[Any]) -> bool:
+    """Whether objects have so many different keys that they are names, as ids are, and no columns."""
+    level = values
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        if len(set().union(*(one for one in level if isinstance(one, dict)))) > WIDE:
+            return True
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return False
 
 
 def _other(values: list[Any]) -> pa.Array:
@@ -142,6 +155,12 @@ def _only(value: Any, inner: str, depth: int = 0) -> Any:
     if isinstance(value, list):
         return [_only(one, inner, depth + 1) for one in value]
     if isinstance(value, dict) and inner:
+        key, _dot, rest = inner.partition(".")
+        if rest:
+            return {
+                str(as_text(name)): _only(one, rest, depth + 1) if name == key else as_text(one or None)
+                for name, one in value.items()
+            }
         content = text_of(value.get(inner))
         parts = content if isinstance(content, list) else []
         if other := next(
@@ -179,7 +198,7 @@ def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, An
             yield from _parts(inner, name, depth + 1)
 
 
-def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
+def read_rows(path: DataFile, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:
     """The rows of a JSON file of any of the shapes of ``load_local``, and how the place of each is named.
 
     Raises:
@@ -197,19 +216,46 @@ def read_rows(path: Path, text_column: str | None, encoding: str | None) -> tupl
     except json.JSONDecodeError as error:
         if text.lstrip().startswith("["):
             raise ValueError(f"{path}, line {error.lineno}: malformed JSON: {error.msg}") from error
-        lines = list(_json_lines(path, text))
+        try:
+            lines = list(_json_lines(path, text))
+        except ValueError:
+            rows = _one_after_another(text)
+            if rows is None:
+                raise
+            return rows, lambda number: f"row {number}"
         return [row for _, row in lines], lambda number: f"line {lines[number][0]}, row {number}"
-    rows = found if isinstance(found, list) else _rows_of_object(path, found, text_column)
+    rows = rows_of(path, found, text_column)
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             raise ValueError(f"{path}, row {number}: a row must be a JSON object, not {type(row).__name__}")
     return rows, lambda number: f"row {number}"
 
 
-def _parse(path: Path, text: str, line: int) -> Any:
+def _one_after_another(text: str) -> list[dict[str, Any]] | None:
+    """Objects that stand one after another, each on several lines perhaps; ``None`` if something else is there too."""
+    decoder, place = json.JSONDecoder(parse_int=_number), 0
+    rows: list[dict[str, Any]] = []
+    try:
+        while begins := BETWEEN.match(text, place):
+            if begins.end() == len(text):
+                return None if _is_deep(rows) else rows
+            row, place = decoder.raw_decode(text, begins.end())
+            if not isinstance(row, dict):
+                return None
+            rows.append(row)
+    except (json.JSONDecodeError, RecursionError):
+        pass
+    return None
+
+
+def _number(digits: str) -> int | str:
+    return int(digits) if len(digits) < DIGITS else digits
+
+
+def _parse(path: DataFile, text: str, line: int) -> Any:
     """JSON, but for numbers that are none in Python: they stay the text that they are."""
     try:
-        found = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < DIGITS else digits)
+        found = json.loads(text, parse_int=_number)
         deep = _is_deep(found)
     except RecursionError:
         deep = True
@@ -234,7 +280,7 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines(path: DataFile, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -245,46 +291,3 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: a row must be a JSON object, not {type(row).__name__}")
         yield number, row
-
-
-def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
-    """Whether an object is the one row of its file, and no table of columns or of parts."""
-    try:
-        column = text_column or find_text_column(found)
-    except ValueError:
-        return not any(isinstance(value, list | dict) for value in found.values())
-    return isinstance(found.get(column), str) or (column not in found and "." in column)
-
-
-def _rows_of_object(path: Path, found: Any, text_column: str | None) -> list[Any]:
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: the file is one JSON {type(found).__name__}, not a list of rows")
-    lists = [key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
-    outer = (text_column or "").partition(".")[0]
-    if outer in lists and outer not in INNER_COLUMNS and not _is_json_lines(path):
-        return [{outer: row} for row in found[outer]]
-    if _is_row(found, text_column):
-        return [found]
-    if lists and set(lists) <= {*ROWS_UNDER, *SPLITS}:
-        return [row for key in lists for row in found[key]]
-    columns = [list(value.values()) if isinstance(value, dict) else value for value in found.values()]
-    if all(isinstance(column, list) for column in columns) and len(set(map(len, columns))) == 1:
-        return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]  # as pandas writes it
-    shape = ", ".join(f"{key!r}: {type(value).__name__}" for key, value in found.items())
-    raise ValueError(
-        f"{path}: the file is one JSON object ({shape}), not a list of rows: write the rows as a list, one a line, or "
-        f"under one of {', '.join(map(repr, ROWS_UNDER))}{_hint(found, lists)}"
-    )
-
-
-def _hint(found: dict[str, Any], lists: list[str]) -> str:
-    """The word that would read the rows from where they are."""
-    for key in lists:
-        columns = [inner for inner, value in found[key][0].items() if isinstance(value, str)]
-        if columns:
-            return f"; or name their text: text_column='{key}.{'text' if 'text' in columns else columns[0]}'"
-    return ""
-
-
-def _is_json_lines(path: Path) -> bool:
-    return any(suffix.lower() in (".jsonl", ".ndjson") for suffix in path.suffixes)

@@ -7,26 +7,60 @@ import json
 import lzma
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
+
+from clmkit.hub.data_sets import HubFile
+
+DataFile: TypeAlias = Path | HubFile
 
 PACKED: dict[str, Any] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": lambda path, mode: io.BufferedReader(pa.CompressedInputStream(str(path), "zstd")),
+    ".zst": lambda file, mode: io.BufferedReader(pa.CompressedInputStream(file, "zstd")),
+}
+PACKED_BEGINS = {b"\x1f\x8b": ".gz", b"BZh91AY&SY": ".bz2", b"\xfd7zXZ\x00": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
+# What is found in the place of data, by its first bytes in lower case.
+NO_DATA = {
+    b"version https://git-lfs": "is Git LFS's pointer to the file, not the file itself: get that by git lfs pull",
+    b"pk\x03\x04": "is a zip archive, as .xlsx files are too: unpack it, or save the table as CSV",
+    b"<!doctype html": "is a page in HTML, not the data: download the file itself",
+    b"<html": "is a page in HTML, not the data: download the file itself",
 }
 UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 UTF8 = "utf-8-sig"  # with a mark or without
 
 
-def open_unpacked(path: Path) -> Any:
+def open_unpacked(path: DataFile) -> Any:
     """The bytes of a file, unpacked."""
-    return PACKED.get(path.suffix.lower(), open)(path, "rb")
+    unpack = PACKED.get(packer_of(path))
+    if unpack is None:
+        return path.open("rb")
+    return unpack(str(path) if isinstance(path, Path) else path.open("rb"), "rb")
 
 
-def encoding_of(path: Path) -> str:
+def packer_of(path: DataFile) -> str:
+    """The suffix for how a file is packed, by its name, or by its first bytes if it has another; empty if it is not."""
+    if path.suffix.lower() in PACKED or not isinstance(path, Path):
+        return path.suffix.lower() if path.suffix.lower() in PACKED else ""
+    with path.open("rb") as file:
+        start = file.read(10)
+    return next((suffix for begins, suffix in PACKED_BEGINS.items() if start.startswith(begins)), "")
+
+
+def check_content(path: DataFile) -> None:
+    """Raise a ValueError if a file is empty, or its first bytes show that it is something else than data."""
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
+    if what := next((what for begins, what in NO_DATA.items() if start.lstrip().lower().startswith(begins)), None):
+        raise ValueError(f"{path}: {what}")
+
+
+def encoding_of(path: DataFile) -> str:
     """UTF-16 or UTF-32 if a file begins with the mark of one; else UTF-8, with a mark or without.
 
     Raises:
@@ -45,7 +79,7 @@ def encoding_of(path: Path) -> str:
     )
 
 
-def not_decoded(path: Path, encoding: str | None) -> str:
+def not_decoded(path: DataFile, encoding: str | None) -> str:
     """Where a file is not text in the encoding that was named, or in the one that it seems to be in, by line and byte.
 
     Args:
@@ -72,6 +106,6 @@ def not_decoded(path: Path, encoding: str | None) -> str:
     )
 
 
-def not_whole(path: Path, error: BaseException) -> str:
+def not_whole(path: DataFile, error: BaseException) -> str:
     """Why a file can't be unpacked."""
-    return f"{path}: not a whole {path.suffix.lower()[1:]} file: {error}"
+    return f"{path}: not a whole {packer_of(path)[1:]} file: {error}"

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 UNFINISHED = "unfinished-clmkit-"  # how the folders begin that a kill can leave
+# Each wins over HF_HOME.
+CACHE_VARIABLES = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_METRICS_CACHE")
 DRIVE = "/content/drive"  # where Colab mounts it
 
 
@@ -24,9 +26,10 @@ def check_cache(folder: str | Path) -> None:
     """Write a file where Hugging Face's libraries keep theirs, which they would fail to with less to say.
 
     Raises:
-        OSError: If it can't be made or written; the message says why, and names ``HF_HOME``.
+        OSError: If it can't be made or written; the message says why, and names ``HF_HOME``, or what stands for it.
     """
-    _check_written(Path(folder), "cache", "set HF_HOME to a folder that can be, and start Python again")
+    remedy = f"set {cache_variable(folder)} to a folder that can be, and start Python again"
+    _check_written(Path(folder), "cache", remedy)
 
 
 def _check_written(folder: Path, what: str, remedy: str) -> Path:
@@ -36,6 +39,17 @@ def _check_written(folder: Path, what: str, remedy: str) -> Path:
     except OSError as error:
         raise OSError(f"the {what} {str(folder)!r} can't be written ({error.strerror}): {remedy}") from error
     return folder
+
+
+def cache_variable(folder: str | Path) -> str:
+    """The variable of the environment that says where a folder of Hugging Face's caches lies."""
+    places = {name: os.environ.get(name) for name in CACHE_VARIABLES}
+    within = [name for name, place in places.items() if place and Path(folder).is_relative_to(_expanded(place))]
+    return within[0] if within else "HF_HOME"
+
+
+def _expanded(place: str) -> str:
+    return os.path.expanduser(os.path.expandvars(place))
 
 
 def work_in_drive(wanted: bool, folder: str = "causal-lm-course") -> None:

@@ -14,11 +14,12 @@ from clmkit.row_places import place_of, rows_by_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
-
 SPLIT_SEED = 42
 TEXT_TYPES = ("string", "large_string", "string_view")
 # Where texts are that are not in a column of their own: the answers of ELI5, and the messages of a conversation.
 INNER_COLUMNS = {"answers": "text", "messages": "content", "conversations": "value"}
+LIKELY = {"text", *INNER_COLUMNS.values()}  # the last part of the name of a column with text
+MANY = 20  # names in an error
 NOT_BLANK = (
     f"[^{''.join(filter(str.isspace, map(chr, range(0x3001))))}]"  # str.strip leaves something, as RE2 writes it
 )
@@ -66,12 +67,18 @@ def find_text_column(features: Mapping[str, Any]) -> str:
         item = _item(features.get(outer))
         if isinstance(item, Mapping) and inner in item:
             return f"{outer}.{inner}"
-    likely = sorted(_columns_of_text(features), key=lambda name: name.rpartition(".")[2] not in INNER_COLUMNS.values())
+    likely = sorted(_columns_of_text(features), key=lambda name: name.rpartition(".")[2].lower() not in LIKELY)
     remedy = f"Name yours: text_column={likely[0]!r}" if likely else "None of them holds text"
-    others = f", or another of {', '.join(map(repr, likely[1:]))}" if likely[1:] else ""
+    others = f", or another of {listed(map(repr, likely[1:]))}" if likely[1:] else ""
     raise ValueError(
-        f"no text column: expected 'answers.text' or 'text', found {', '.join(map(repr, features))}. {remedy}{others}"
+        f"no text column: expected 'answers.text' or 'text', found {listed(map(repr, features))}. {remedy}{others}"
     )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence, the first of them where there are many."""
+    names = list(names)
+    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY:,} more" if len(names) > MANY else "")
 
 
 def _columns_of_text(features: Mapping[str, Any]) -> Iterator[str]:
@@ -95,7 +102,7 @@ def _is_text(item: Any) -> bool:
 
 def no_column(column: str, columns: Iterable[str]) -> str:
     """What to say where a column is not there."""
-    return f"no column {column!r}: there are {', '.join(map(repr, columns))}"
+    return f"no column {column!r}: there are {listed(map(repr, columns))}"
 
 
 def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | None = None) -> Rows:
@@ -146,14 +153,21 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
 
 
 def _type_of(features: Mapping[str, Any], column: str) -> Any:
-    """The type of a column, or of the key ``inner`` of the objects in a column, for ``column.inner``."""
-    if column in features:
-        return getattr(features[column], "feature", features[column])
-    outer, _, inner = column.partition(".")
-    item = features.get(outer)
-    item = getattr(item, "feature", item)
-    found = item.get(inner) if isinstance(item, dict) else None
-    return getattr(found, "feature", found)
+    """The type of a column, or of what ``split_column`` finds within it."""
+    outer, inner = split_column(column, features)
+    item = _item(features.get(outer))
+    for key in filter(None, inner.split(".")):
+        item = _item(item.get(key)) if isinstance(item, dict) else None
+    return item
+
+
+def split_column(column: str, columns: Iterable[str]) -> tuple[str, str]:
+    """The column that holds what ``text_column`` names, and where in it: ``"a"`` and ``"b.c"`` for ``"a.b.c"``."""
+    parts, there = column.split("."), set(columns)
+    for end in range(len(parts), 1, -1):
+        if (outer := ".".join(parts[:end])) in there:
+            return outer, ".".join(parts[end:])
+    return parts[0], ".".join(parts[1:])
 
 
 def holds_text(features: Mapping[str, Any], column: str, mixed: bool = False) -> bool:
@@ -180,19 +194,20 @@ def _check_holds_text(features: Features, column: str) -> None:
 
 def _texts_of(batch: Mapping[str, list[Any]], column: str) -> list[Any]:
     """A column of a batch; ``answers.text`` may still be nested in ``answers``."""
-    outer, _, inner = column.partition(".")
-    if column in batch:
-        return batch[column]
+    outer, inner = split_column(column, batch)
     if outer not in batch:
         raise ValueError(no_column(column, batch))
-    return [_inner(row, inner) for row in batch[outer]]
+    return [_inner(row, inner) for row in batch[outer]] if inner else batch[outer]
 
 
 def _inner(row: Any, key: str) -> Any:
     """What stands under a key of an object, or of each object in a list but for messages that only call a tool."""
     if isinstance(row, list):
         return [_inner(one, key) for one in row if not calls_tool(one, key)]
-    return text_of(row.get(key)) if isinstance(row, Mapping) else None
+    if not isinstance(row, Mapping):
+        return None
+    key, _dot, rest = key.partition(".")
+    return _inner(row.get(key), rest) if rest else text_of(row.get(key))
 
 
 def calls_tool(message: Any, key: str = "content") -> bool:

@@ -9,10 +9,11 @@ from clmkit import costs
 from clmkit.costs import describe_minutes, describe_model, learning_rate, model_facts, tokens_per_second
 from clmkit.hub.download import MODEL_FILES, NEEDED_FILES, cached_folder
 from clmkit.hub.login import check_hub, hub_problem
+from clmkit.hub.models import check_name
 from clmkit.hub.real_model import REAL_MODEL
 from clmkit.kernels import has_gpu
 from clmkit.messages import _, break_lines, join_sentences, ngettext
-from clmkit.paths import find_files, say_folder
+from clmkit.paths import expand_home, find_files, say_folder, words_of
 
 BUNDLED = Path(__file__).parent / "bundled"
 SAMPLE = BUNDLED / "eli5_sample.jsonl"
@@ -143,14 +144,14 @@ def choose_track(
 
     Raises:
         ValueError: If the name is neither ``quick`` nor ``full``, a number of rows, epochs or tokens is no whole number
-            of 1 or more, ``encoding`` is given for data that are no local files, or the course has no data in the
-            ``language`` for this track.
-        FileNotFoundError: If ``data`` is not there.
+            of 1 or more, ``data`` names nothing, ``encoding`` is given for data that are no local files, or the course
+            has no data in the ``language`` for this track.
+        FileNotFoundError: If ``data`` is not there, or ``model`` is neither a folder nor can be an id on the Hub.
         ConnectionError: If ``full`` was asked for, the Hub is silent, and no earlier run has downloaded what it takes.
     """
     _check_numbers(rows=rows, epochs=epochs, block_size=block_size)
     own_data = _own_data(data, encoding)
-    model = None if model is None else os.path.expanduser(model)
+    model = None if model is None else check_name(expand_home(model))
     base, reason = _decide(name, own_data is not None, model, chat, language)
     model = CHAT_MODELS[base.name] if chat else model
     track = replace(
@@ -182,7 +183,7 @@ def _own_data(data: Data | None, encoding: str | None) -> str | tuple[str, ...] 
     """``data`` as a track has it; all files that it names are there."""
     own, files = None, []
     if data is not None:
-        words = tuple(os.path.expanduser(word) for word in ([data] if isinstance(data, str | os.PathLike) else data))
+        words = words_of(data)
         own = words[0] if len(words) == 1 else words
         files = find_files(own)
     if encoding is not None and not files:

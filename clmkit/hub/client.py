@@ -2,10 +2,12 @@
 
 import errno
 import json
+import os
 import re
+import ssl
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,8 @@ from huggingface_hub import get_token as _get_token
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 from huggingface_hub.utils import _http
 
+from clmkit.saving import cache_variable
+
 # What a request to the Hub may raise: huggingface_hub 2.4's connection errors are no OSError but a relative of
 # HfHubHTTPError, and a page may come in place of JSON.
 HUB_ERRORS: tuple[type[Exception], ...] = (OSError, json.JSONDecodeError, *HfHubHTTPError.__bases__)
@@ -24,6 +28,14 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
 TRIES = 2  # how often huggingface_hub may make the same request within ``few_retries``
+
+
+PROXIES = [name for one in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") for name in (one, one.lower())]
+CERTIFICATES = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+
+
+class NotSetUp(ConnectionError):
+    """No request can be made, as no session can."""
 
 
 def get_token() -> str | None:
@@ -72,9 +84,11 @@ def explain(error: BaseException, step: str, remedy: str) -> OSError:
             errno.ENOSPC,
             f"{sentence} Make room, or set HF_HOME to a folder on a larger disk, and run this again",
         )
-    refused = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.errno in READ_ONLY]
+    causes = [cause for cause in _causes(error) if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError)]
+    refused = [cause for cause in causes if cause.errno in READ_ONLY]  # an SSLError has numbers of its own
     if refused and all(map(_is_of_cache, refused)):
-        return OSError(f"{sentence} Set HF_HOME to a folder that can be written, and start Python again")
+        variable = cache_variable(next((cause.filename for cause in refused if cause.filename), constants.HF_HOME))
+        return OSError(f"{sentence} Set {variable} to a folder that can be written, and start Python again")
     kind = OSError if refused else PermissionError if status_of(error) in (401, 403) else ConnectionError
     return kind(f"{sentence} {remedy}".rstrip())
 
@@ -101,9 +115,32 @@ def is_silence(error: BaseException) -> bool:
     return any(isinstance(cause, TimeoutError) for cause in _causes(error))
 
 
+def is_final(error: BaseException) -> bool:
+    """Whether trying again can't help."""
+    refused = status_of(error) in (401, 403, 404)
+    missing = type(error) in (FileNotFoundError, NotSetUp)
+    return refused or missing or is_disk_full(error) or constants.HF_HUB_OFFLINE or bool(certificate_problem(error))
+
+
+def certificate_problem(error: BaseException) -> str | None:
+    """What is wrong with the certificate that answers; ``None`` if that did not lead to an exception."""
+    found = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if found is None:
+        return None
+    variable = "SSL_CERT_FILE" if hasattr(_http, "_GLOBAL_CLIENT_FACTORY") else "REQUESTS_CA_BUNDLE"
+    return (
+        f"its certificate is not accepted ({found.verify_message}); if it is one of your network's own, let "
+        f"{variable} name the file of it"
+    )
+
+
 def reason(error: BaseException) -> str:
     """What an exception of the clients means, in a few words."""
     status = status_of(error)
+    if isinstance(error, NotSetUp):
+        return str(error)
+    if problem := certificate_problem(error):
+        return f"{constants.ENDPOINT} can't be asked, as {problem}"
     if is_disk_full(error):
         return "the disk is full"
     if any(isinstance(cause, GatedRepoError) for cause in _causes(error)):
@@ -170,10 +207,28 @@ def limit_waits() -> None:
         from huggingface_hub import configure_http_backend
 
         make = http._GLOBAL_BACKEND_FACTORY
-        configure_http_backend(lambda: _limited(make()))
+        configure_http_backend(lambda: _limited(_set_up(make)))
     else:
         make = http._GLOBAL_CLIENT_FACTORY
-        set_client_factory(lambda: _limited(make()))
+        set_client_factory(lambda: _limited(_set_up(make)))
+
+
+def _set_up(make: Callable[[], Any]) -> Any:
+    """Make a session.
+
+    Raises:
+        NotSetUp: If what the environment says of a proxy or of certificates keeps it from being made.
+    """
+    try:
+        return make()
+    except Exception as error:
+        # httpx's InvalidURL is of no family, and is called httpx or httpx2's.
+        if not isinstance(error, (*HUB_ERRORS, ImportError, ValueError)) and type(error).__name__ != "InvalidURL":
+            raise
+        names = CERTIFICATES if isinstance(error, OSError) else PROXIES
+        given = [f"{name}={os.environ[name]}" for name in names if os.environ.get(name)]
+        shown = re.sub("//[^/@]*@", "//...@", ", ".join(given))  # a proxy's password
+        raise NotSetUp(f"{str(error).rstrip('.')}; the environment says {shown or 'nothing of it'}") from error
 
 
 def _limited(session: Any) -> Any:

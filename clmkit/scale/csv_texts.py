@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from clmkit.csv_rows import long_cells, open_csv
+from clmkit.packed import DataFile
 from clmkit.texts import BadRow, join_values
 
 ROWS = 1000  # that are read at a time
 
 
-def csv_texts(path: Path, column: str, sep: str, encoding: str) -> Iterator[list[str]]:
+def csv_texts(path: DataFile, column: str, sep: str, encoding: str) -> Iterator[list[str]]:
     """Read the texts of a column as they are, whatever they look like.
 
     Args:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from clmkit.chunking import chunk, prepare_blocks
 from clmkit.files import describe_files
-from clmkit.hub.data_sets import open_hub_data
+from clmkit.hub.data_sets import find_hub_files, open_hub_data
 from clmkit.messages import _
 from clmkit.paths import find_files
 from clmkit.saving import write_whole
@@ -146,6 +146,8 @@ def _open(track: Track) -> tuple[IterableDataset, str]:
     """Texts as they come, and where they come from."""
     if files := find_files(track.data):
         texts, source = stream_texts(files, track.text_column, track.encoding), describe_files(files)
+    elif found := find_hub_files(str(track.data), track.data_revision, config=track.data_config):
+        texts, source = stream_texts(found.files, track.text_column), found.source
     else:
         rows, source = open_hub_data(str(track.data), track.data_revision, config=track.data_config, streaming=True)
         texts = join_answers(rows, track.text_column)

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-from clmkit.packed import not_decoded
+from clmkit.packed import DataFile, not_decoded
 from clmkit.texts import BadRow, calls_tool, join_values, text_of
 
 DIGITS = 4300  # of a whole number, Python's own limit
@@ -43,7 +42,7 @@ def fast_texts(chunk: Utf8, column: str, schema: pa.Schema | None) -> list[str] 
 
 
 def texts_by_line(
-    chunk: Utf8, path: Path, first: Callable[[], int], column: str, encoding: str | None = None
+    chunk: Utf8, path: DataFile, first: Callable[[], int], column: str, encoding: str | None = None
 ) -> list[str]:
     """The joined texts of whole lines, of which each that is not blank holds an object.
 

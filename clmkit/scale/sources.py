@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from shutil import copyfileobj
 from typing import Any
 
@@ -17,8 +16,10 @@ from pyarrow import parquet
 
 from clmkit.csv_rows import open_csv
 from clmkit.files import check_encoding, find_builder, suffix_of
+from clmkit.hub.client import HUB_ERRORS, explain, is_hub_error
+from clmkit.hub.data_sets import HubFile
 from clmkit.kept import plain
-from clmkit.packed import PACKED, UNPACKING_ERRORS, encoding_of, not_decoded, open_unpacked
+from clmkit.packed import UNPACKING_ERRORS, DataFile, check_content, encoding_of, not_decoded, open_unpacked, packer_of
 from clmkit.scale.json_lines import arrow_schema, parse
 from clmkit.texts import find_text_column, no_column
 
@@ -31,7 +32,7 @@ class Source:
 
     Attributes:
         path: The file.
-        kind: ``"lines"``, ``"json"``, ``"csv"`` or ``"parquet"``.
+        kind: ``"lines"``, ``"json"``, ``"csv"`` or ``"parquet"``; empty of one that was not looked at.
         column: The column with the text; of JSON that is read whole, ``None`` where it still has to be found.
         named: The encoding that was given, if it is not UTF-8.
         encoding: The encoding that it is read in.
@@ -39,7 +40,7 @@ class Source:
         schema: Of what Arrow reads of JSON Lines.
     """
 
-    path: Path
+    path: DataFile
     kind: str
     column: str | None
     named: str | None
@@ -48,7 +49,7 @@ class Source:
     schema: pa.Schema | None = None
 
 
-def look(path: Path, text_column: str | None, named: str | None) -> Source:
+def look(path: DataFile, text_column: str | None, named: str | None) -> Source:
     """Find out from a file's beginning how it is read.
 
     Raises:
@@ -58,10 +59,9 @@ def look(path: Path, text_column: str | None, named: str | None) -> Source:
     if named is not None:
         check_encoding(named, path, builder)
         named = None if codecs.lookup(named).name == "utf-8" else named
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty: there are no rows in it to train on")
     source = Source(path, builder, text_column, named)
     with by_file(source):
+        check_content(path)
         if builder == "parquet":
             return _look_at_parquet(source)
         source = replace(source, encoding=_encoding(path, named))
@@ -73,7 +73,7 @@ def look(path: Path, text_column: str | None, named: str | None) -> Source:
             return replace(source, sep=sep, column=find_column(path, dict.fromkeys(columns, "text"), text_column))
 
 
-def _encoding(path: Path, named: str | None) -> str:
+def _encoding(path: DataFile, named: str | None) -> str:
     if named and codecs.lookup(named).name == "utf-16":
         with open_unpacked(path) as file:  # without a mark Python takes it for this, but not where it is read in pieces
             return named if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-16-le"
@@ -116,7 +116,7 @@ def _parse(line: str) -> Any:
         return None
 
 
-def find_column(path: Path, columns: Mapping[str, Any], text_column: str | None) -> str:
+def find_column(path: DataFile, columns: Mapping[str, Any], text_column: str | None) -> str:
     """The column with the text, which is there.
 
     Raises:
@@ -131,9 +131,9 @@ def find_column(path: Path, columns: Mapping[str, Any], text_column: str | None)
     return column
 
 
-def is_packed(path: Path) -> bool:
+def is_packed(path: DataFile) -> bool:
     """Whether a file has to be unpacked."""
-    return path.suffix.lower() in PACKED
+    return packer_of(path) != ""
 
 
 @contextmanager
@@ -147,10 +147,10 @@ def open_text(source: Source) -> Iterator[io.TextIOWrapper]:
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
+def open_parquet(path: DataFile) -> Iterator[parquet.ParquetFile]:
     """A Parquet file; Parquet is read from its end, so one that is packed is unpacked into a temporary file."""
     if not is_packed(path):
-        with parquet.ParquetFile(path) as file:
+        with path.open("rb") as whole, parquet.ParquetFile(whole) as file:
             yield file
         return
     with tempfile.TemporaryFile() as plain:
@@ -162,12 +162,19 @@ def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
 
 @contextmanager
 def by_file(source: Source) -> Iterator[None]:
-    """Raise what can't be read as a ValueError that names the file."""
+    """Raise what can't be read as a ValueError that names the file.
+
+    Raises:
+        PermissionError: If the Hub refuses the token.
+        ConnectionError: If the Hub, or the way to it, fails.
+    """
     try:
         yield
     except UnicodeDecodeError as error:
         raise ValueError(not_decoded(source.path, source.named)) from error
-    except (ValueError, pa.ArrowException, *UNPACKING_ERRORS) as error:
+    except (ValueError, pa.ArrowException, *UNPACKING_ERRORS, *HUB_ERRORS) as error:
+        if isinstance(source.path, HubFile) and is_hub_error(error) and not isinstance(error, ValueError):
+            raise explain(error, f"reading {source.path}", "Run this again: it goes on from there") from error
         if str(error).startswith(str(source.path)) or getattr(error, "errno", None):
             raise  # it says what is wrong already, or is trouble of the disk
         kind = source.kind if source.kind != "lines" else "json"

@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Features, IterableDataset, Value
 from datasets.config import HF_DATASETS_CACHE
 
+from clmkit.hub.data_sets import HubFile
 from clmkit.json_rows import read_rows
 from clmkit.kept import converted, plain
 from clmkit.saving import check_cache
@@ -22,14 +23,16 @@ ROWS = 1000  # of other files
 TEXT = Features({"text": Value("string")})
 
 
-def stream_texts(files: Sequence[str], text_column: str | None = None, encoding: str | None = None) -> IterableDataset:
-    """Stream the joined texts of local files: what ``join_answers`` gives for rows of ``load_local``.
+def stream_texts(
+    files: Sequence[str | HubFile], text_column: str | None = None, encoding: str | None = None
+) -> IterableDataset:
+    """Stream the joined texts of files: what ``join_answers`` gives for rows of ``load_local``.
 
     Other columns are not read, so nothing in them matters. To go on costs no reading of what comes before in JSON Lines
     in UTF-8 that are not packed; other files are read again from their beginning.
 
     Args:
-        files: JSON, JSON Lines, CSV and Parquet files, as they are or packed.
+        files: JSON, JSON Lines, CSV and Parquet files, as they are or packed; on this machine by their paths.
         text_column: The column with the text; without it ``find_text_column`` decides, for each file.
         encoding: Of JSON and CSV files; by default UTF-8, or UTF-16 where a mark says so.
 
@@ -39,13 +42,22 @@ def stream_texts(files: Sequence[str], text_column: str | None = None, encoding:
     Raises:
         ValueError: If a file's type or encoding is unknown, it is empty, or its beginning has no text column; and when
             rows are read, if one can't be or has no text, with file and line, or row.
+        ConnectionError: If the Hub, or the way to it, fails.
         OSError: If a file or the cache of Datasets, where it locks what it streams, can't be opened.
     """
     check_cache(HF_DATASETS_CACHE)
-    sources = [look(Path(file), text_column, encoding) for file in files]
+    # Of the Hub's files, which may be thousands, only the first is looked at before its turn comes.
+    sources = [
+        look(Path(file), text_column, encoding) if isinstance(file, str) else _look_on_hub(file, text_column, number)
+        for number, file in enumerate(files)
+    ]
     pieces = IterableDataset.from_generator(_pieces, gen_kwargs={"sources": sources})
     names = ["source", "start", "end", "texts"]
     return pieces.map(_read_pieces, batched=True, batch_size=1, remove_columns=names, features=TEXT)
+
+
+def _look_on_hub(file: HubFile, text_column: str | None, number: int) -> Source:
+    return Source(file, "", text_column, None) if number else look(file, text_column, None)
 
 
 def _pieces(sources: list[Source]) -> Iterator[dict[str, Any]]:
@@ -53,8 +65,11 @@ def _pieces(sources: list[Source]) -> Iterator[dict[str, Any]]:
     for source in sources:
         piece = {"source": source, "start": 0, "end": 0, "texts": []}
         with by_file(source):
-            if source.kind == "lines" and source.encoding == "utf-8-sig" and not is_packed(source.path):
-                for start, end in _places(source.path):
+            if source.kind == "":
+                source = look(source.path, source.column, None)
+            seekable = isinstance(source.path, Path) and not is_packed(source.path)
+            if source.kind == "lines" and source.encoding == "utf-8-sig" and seekable:
+                for start, end in _places(Path(str(source.path))):
                     yield {**piece, "start": start, "end": end}
             else:
                 for texts in READERS[source.kind](source):
@@ -80,11 +95,12 @@ def _places(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _texts_at(source: Source, start: int, end: int) -> list[str]:
-    with source.path.open("rb") as file:
+    path = Path(str(source.path))
+    with path.open("rb") as file:
         file.seek(start)
         chunk = file.read(end - start)
     chunk = chunk.removeprefix(codecs.BOM_UTF8) if start == 0 else chunk
-    return _texts_of_lines(source, chunk, lambda: _lines_before(source.path, start) + 1)
+    return _texts_of_lines(source, chunk, lambda: _lines_before(path, start) + 1)
 
 
 def _texts_of_lines(source: Source, chunk: bytes, first: Callable[[], int]) -> list[str]:
@@ -104,7 +120,7 @@ def _lines_before(path: Path, start: int) -> int:
 
 
 def _read_lines(source: Source) -> Iterator[list[str]]:
-    """Texts of JSON Lines that have to be unpacked or decoded."""
+    """Texts of JSON Lines that have to be downloaded, unpacked or decoded."""
     first = 1
     with open_text(source) as file:
         while lines := file.readlines(CHUNK):

@@ -1,6 +1,7 @@
 """A learner's own data set on the Hub: what was downloaded once is there offline too."""
 
 import io
+import json
 
 import pandas as pd
 import pytest
@@ -16,10 +17,36 @@ print(rows["text"][:], source)
 """
 
 
-def put(hub: StandInHub, *texts: str) -> str:
+TOLD = """---
+configs:
+- config_name: default
+  data_files: train.csv
+  sep: ";"
+---
+"""
+READ = """
+import sys
+from dataclasses import replace
+from clmkit.eli5 import load_eli5
+from clmkit.scale.data import _open
+from clmkit.texts import join_answers
+from clmkit.tracks import QUICK
+for name in sys.argv[1:]:
+    track = replace(QUICK, data=name)
+    texts, source = _open(track)
+    print(name, "streamed:", [row["text"] for row in texts], source)
+    print(name, "loaded:", join_answers(load_eli5(track))["text"][:])
+"""
+
+
+def as_parquet(**columns: object) -> bytes:
     file = io.BytesIO()
-    pd.DataFrame({"text": texts}).to_parquet(file)
-    return hub.put("ada/texts", {"data/train-00000-of-00001.parquet": file.getvalue()}, "dataset")
+    pd.DataFrame(columns).to_parquet(file)
+    return file.getvalue()
+
+
+def put(hub: StandInHub, *texts: str) -> str:
+    return hub.put("ada/texts", {"data/train-00000-of-00001.parquet": as_parquet(text=texts)}, "dataset")
 
 
 @pytest.mark.parametrize("offline", [True, False])
@@ -43,3 +70,27 @@ def test_what_was_never_downloaded_is_an_error_offline(hub: StandInHub, kernel: 
     client = run_client(hub, kernel, LOAD, HF_HUB_OFFLINE="1")
     assert "ConnectionError: asking the Hub for ada/texts failed: " in client.stderr
     assert client.stderr.rstrip().endswith("Check the name, or name a local file")
+
+
+def test_only_the_text_of_a_data_set_counts_streamed_or_not(hub: StandInHub) -> None:
+    first, second = ({"text": "one", "more": 1}, {"text": "two", "more": {"key": 1}})
+    sets = {
+        "ada/lines": {"train-0.jsonl": json.dumps(first).encode(), "train-1.jsonl": json.dumps(second).encode()},
+        "ada/cells": {"train.csv": b"text,more\none,1\nNA,A-17\n007,\n"},
+        "ada/numbers": {"train.csv": b"text\n007\n1e5\n"},
+        "ada/columns": {
+            "data/train-0.parquet": as_parquet(text=["one"], more=[1]),
+            "data/train-1.parquet": as_parquet(other=["x"], text=["two"], more=["A-17"]),
+        },
+        "ada/told": {"train.csv": b"text;more\none;1\n", "README.md": TOLD.encode()},
+    }
+    for name, files in sets.items():
+        hub.put(name, files, "dataset")
+    commit = hub.put("ada/wrong", {"train.jsonl": b'{"text": "one"}\n{"text": null}\n'}, "dataset")
+    client = run_client(hub, "main", READ, *sets, "ada/wrong")
+    texts = [["one", "two"], ["one", "NA", "007"], ["007", "1e5"], ["one", "two"], ["one"]]
+    for name, expected in zip(sets, texts, strict=True):
+        assert f"{name} streamed: {expected} {name}, commit " in client.stdout, client.stderr
+        assert f"{name} loaded: {expected}\n" in client.stdout, client.stderr
+    place = f"hf://datasets/ada/wrong@{commit}/train.jsonl, line 2"
+    assert f"ValueError: {place}, answer 1 of 'text' is null" in client.stderr

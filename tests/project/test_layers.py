@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = ("messages", "saving", "kernels", "hub", "costs", "paths", "tracks", "row_places")
 FLOORS += ("texts", "packed", "kept")
 FLOORS += (
+    "json_shapes",
     "json_rows",
     "csv_rows",
     "parquet_rows",

@@ -197,7 +197,7 @@ CELLS = "text,more\n" + 'good,1\n"two\nlines",2\n' * 10
             ", line 32: a quotation mark opens a text here, and none closes it",
         ),
         ("a.csv", CELLS.encode() + b"\xe9,1\n", ", line 32: the byte 0xe9 is not UTF-8 text: save the file"),
-        ("a.csv", "text;more\nx;1\n", ", line 1: the columns are separated by ';', not by ','"),
+        ("a.csv", "text;more\nx;1\ny\n", ", line 3: 1 fields, and the header names 2, separated by ';'"),
         ("a.csv", "text,more\n", ": there are no rows in it to train on"),
         ("a.parquet", as_parquet(text=["a", "b", "c", "d", None]), ", row 4, answer 1 of 'text' is null"),
         ("a.parquet", as_parquet(text=pa.array([], pa.string())), ": there are no rows in it to train on"),

@@ -1,5 +1,6 @@
 """The doctor fails where a step of the course would, and only there."""
 
+import os
 import re
 import sys
 from collections import namedtuple
@@ -134,10 +135,31 @@ def test_a_console_without_the_letters_of_a_message_shows_something_in_their_pla
     assert "???" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE"])
 def test_a_cache_that_cannot_be_written_fails_and_names_the_variable(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(doctor, "HF_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setenv(name, str(tmp_path / "file" / "home"))
+    monkeypatch.setattr(doctor, name, str(tmp_path / "file" / "home"))
     assert main(["doctor"]) == 1
-    assert re.search("FAIL  Cache: .*Not a directory.*set HF_HOME", capsys.readouterr().out)
+    assert re.search(f"FAIL  Cache: .*Not a directory.*set {name} ", capsys.readouterr().out)
+
+
+def test_the_doctor_ends_where_nobody_reads_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(doctor, "examine", lambda: iter([doctor.Finding("ok", "Python", "3")]))
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["doctor"]) == 1
+        pipe.write("and no error at the end")
+        monkeypatch.undo()
+
+
+def test_a_variable_that_is_wrong_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLMKIT_LANG", "xx")
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().err == "doctor: CLMKIT_LANG is 'xx': clmkit speaks en, ar\n"

@@ -460,6 +460,18 @@ def test_a_repository_without_a_whole_model_is_an_error_that_names_the_quick_tra
     assert f"no {what.get(missing, missing)} among its files" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["typo", "models/typo", "ada/model"])
+def test_a_name_that_may_be_meant_as_a_folder_is_said_to_be_none(
+    cache: Cache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    del cache.files["config.json"]
+    with pytest.raises(ConnectionError, match=r"no config\.json among its files") as caught:
+        download_model(name)
+    assert (f"There is no folder {name!r} here." in str(caught.value)) is (name != "ada/model")
+
+
 def test_weights_may_come_in_parts(cache: Cache, full: Track) -> None:
     content = cache.files.pop("model.safetensors")
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
@@ -609,7 +621,7 @@ def test_files_of_llama_cpp_are_no_model_of_transformers(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["./gone", "../gone/model", "/gone/model", "https://huggingface.co/ada/small"])
 def test_what_can_be_no_name_on_the_hub_is_said_to_be_no_folder(cache: Cache, name: str) -> None:
-    with pytest.raises(FileNotFoundError, match=f"the model '{name}' is neither a folder here nor an id on the Hub"):
+    with pytest.raises(FileNotFoundError, match=f"model folder '{name}' is not there; .* It is no id on the Hub either"):
         download_model(name)
     assert cache.calls == []
 

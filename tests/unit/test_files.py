@@ -9,17 +9,19 @@ import json
 import lzma
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Value
 from pyarrow import parquet
 
 from clmkit import files
 from clmkit.eli5 import load_eli5
 from clmkit.files import describe_files, load_files, load_local
+from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers, split_rows
 from clmkit.tracks import choose_track
 
@@ -151,17 +153,54 @@ ROWS = [{"text": text} for text in TEXTS]
         {"train": ROWS[:2], "test": ROWS[2:]},
         {"text": TEXTS, "id": [1, 2, 3]},
         {"text": {"0": "One.", "1": "Two.", "2": "Three."}},
+        {"columns": ["id", "text"], "index": [0, 1, 2], "data": [[n, text] for n, text in enumerate(TEXTS)]},
+        {str(n): {"id": n, "text": text} for n, text in enumerate(TEXTS)},
+        {f"q{n}": {"answers": {"text": [text]}} for n, text in enumerate(TEXTS)},
+        dict(enumerate(TEXTS)),
+        TEXTS,
         [{"answers": {"text": [text]}} for text in TEXTS],
         [{"answers": [{"text": text, "score": 1}]} for text in TEXTS],
         [{"messages": [{"role": "user", "content": text}]} for text in TEXTS],
     ],
-    ids=["list", "data", "splits", "columns", "pandas", "answers", "list of answers", "messages"],
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_rows_are_found_where_people_put_them(tmp_path: Path, whole: object, indent: int | None) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps(whole, indent=indent))
     assert list(join_answers(load_local(path))["text"]) == TEXTS
+
+
+@pytest.mark.parametrize("between", ["\n", "\r", ",\n", "\n\n", ""])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_objects_may_stand_one_after_another(tmp_path: Path, between: str, indent: int | None) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(between.join(json.dumps(row, indent=indent) for row in ROWS).encode())
+    assert list(join_answers(load_local(path))["text"]) == TEXTS
+
+
+def test_a_text_deep_in_the_rows_is_read_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    parts = [{"context": "One.", "more": 1}, {"context": "Two.", "more": "x"}]
+    for whole, word in (
+        ({"data": [{"title": "A", "paragraphs": parts}]}, "paragraphs.context"),
+        ([{"a": {"paragraphs": parts}}], "a.paragraphs.context"),
+        ([{"a": [{"b": {"context": "One."}}, {"b": {"context": "Two."}}]}], "a.b.context"),
+    ):
+        path.write_text(json.dumps(whole))
+        assert list(join_answers(load_local(path, text_column=word), word)["text"]) == ["One. Two."]
+        assert [row["text"] for row in stream_texts([str(path)], word)] == ["One. Two."]
+
+
+def test_keys_that_are_names_are_no_columns_and_a_sentence_names_twenty(tmp_path: Path) -> None:
+    path = tmp_path / "chats.json"
+    rows = [{"title": f"Chat {n}.", "map": {f"id{n}-{m}": {"of": {"a": m}} for m in range(200)}} for n in range(20)]
+    path.write_text(json.dumps(rows))
+    loaded = load_local(path, text_column="title")
+    assert loaded.features["map"] == Value("string")
+    assert json.loads(loaded["map"][3]) == rows[3]["map"]
+    path.write_text(json.dumps([{f"c{n}": "x" for n in range(500)}] * 2))
+    with pytest.raises(ValueError, match=r"'c19' and 480 more\. Name yours: text_column='c0', or .*and 479 more$"):
+        join_answers(load_local(path))
 
 
 def test_an_object_of_another_shape_is_described(tmp_path: Path) -> None:
@@ -261,12 +300,32 @@ def test_a_comma_in_a_text_without_quotation_marks_is_found_and_nothing_is_lost(
         load_local(path)
 
 
-@pytest.mark.parametrize("separator", [";", "\t"])
-def test_other_separators_are_named(tmp_path: Path, separator: str) -> None:
-    write_table(tmp_path / "rows.csv", separator)
-    said = f"rows.csv, line 1: the columns are separated by {separator!r}, not by ',': save the file with commas"
-    with pytest.raises(ValueError, match=re.escape(said)):
-        load_local(tmp_path / "rows.csv")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("rows.csv", 'id;text\n1;One, two.\n2;"Three; four."\n'),
+        ("rows.csv", 'sep=;\r\nid;text\r\n1;One, two.\r\n2;"Three; four."\r\n'),
+        ("rows.csv", '"id"\t"text"\n1\tOne, two.\n2\tThree; four.\n'),
+        ("rows.tsv", 'id,text\n1,"One, two."\n2,Three; four.\n'),
+        ("rows.csv", 'a;b;c,id,text\n,1,"One, two."\n,2,Three; four.\n'),
+    ],
+)
+def test_the_header_shows_what_separates_columns(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    assert join_answers(load_local(path))["text"][:] == ["One, two.", "Three; four."]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "fields"), [("a;text\n1;x\n\n2\n", 4, 1), ("sep=;\na;text\n1;x;y\n", 3, 3)]
+)
+def test_a_row_with_another_number_of_fields_than_such_a_header_is_named(
+    tmp_path: Path, content: str, line: int, fields: int
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"rows\.csv, line {line}: {fields} fields, and the header names 2"):
+        load_local(path)
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "csv"])
@@ -609,3 +668,34 @@ def test_what_describes_files_depends_on_all_of_them(tmp_path: Path, monkeypatch
     path.write_bytes(content)
     assert describe_files([str(path)]) != sampled
     assert not describe_files([str(path)], whole=True).endswith("samples")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+@pytest.mark.parametrize(
+    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda data: pa.compress(data, "zstd", True)]
+)
+def test_a_packed_file_whose_name_does_not_say_so_is_read(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(pack(WRITERS[suffix](FLAT)))
+    texts = [row["text"] for row in FLAT]
+    assert join_answers(load_local(path))["text"][:] == texts
+    assert [row["text"] for row in stream_texts([str(path)])] == texts
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "is Git LFS's pointer to the file"),
+        (b"PK\x03\x04\x14\x00\x00\x00\x08\x00", "is a zip archive, as .xlsx files are too"),
+        (b"\n<!DOCTYPE html>\n<html><head>", "is a page in HTML, not the data"),
+    ],
+)
+def test_what_stands_in_the_place_of_data_is_named(tmp_path: Path, suffix: str, content: bytes, said: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(content)
+    for read in (load_local, lambda path: stream_texts([str(path)])):
+        with pytest.raises(ValueError, match=re.escape(f"{path}: {said}")):
+            read(path)

@@ -1,6 +1,8 @@
 import errno
 import json
+import re
 import socket
+import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,11 +24,13 @@ from clmkit.hub.client import (
     few_retries,
     hub_step,
     is_disk_full,
+    is_final,
     is_hub_error,
     is_silence,
     limit_waits,
     status_of,
 )
+from clmkit.hub.download import download_model
 from clmkit.hub.login import check_hub, choose_sharing, hub_problem, login_status, user_name
 from tests.fake_hub import TOKEN, httpx
 
@@ -591,6 +595,53 @@ def test_a_hub_that_falls_silent_after_it_answered_is_said(
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setattr(hub, "check_hub", lambda: None)
     assert "can't be checked now: TimeoutError: timed out." in login_status()
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("HTTPS_PROXY", "gopher://me:secret@proxy:9", "gopher://...@proxy:9"),
+        ("HTTPS_PROXY", "http://proxy:port", "http://proxy:port"),
+        ("SSL_CERT_FILE", "/nowhere/own.pem", "/nowhere/own.pem"),
+    ],
+)
+def test_what_keeps_a_session_from_being_made_is_told_with_the_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "https://localhost:9")
+    for one in (*hub_client.PROXIES, *hub_client.CERTIFICATES):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, value)
+    problem = hub_problem() or ""
+    assert problem.startswith("https://localhost:9 can't be asked: ")
+    assert problem.endswith(f"; the environment says {name}={shown}")
+    assert "secret" not in problem
+    start = time.monotonic()
+    with pytest.raises(ConnectionError, match=rf"the environment says {name}="):
+        download_model("ada/none")
+    assert time.monotonic() - start < 1, "it was tried again"
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_certificate_that_is_not_accepted_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cause = ssl.SSLCertVerificationError(errno.EPERM, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    cause.verify_message = "self-signed certificate"
+    error = httpx.ConnectError("certificate verify failed")
+    error.__cause__ = cause
+    said = r"its certificate is not accepted \(self-signed certificate\); if it is one of your network's own, let SSL"
+    told = explain(error, "downloading ada/texts", "Run this again")
+    assert type(told) is ConnectionError
+    assert re.search(said, str(told))
+    assert is_final(error)
+
+    class Session:
+        def head(self, *_: object, **__: object) -> None:
+            raise error
+
+    monkeypatch.setattr(hub, "get_session", Session)
+    with pytest.raises(ConnectionError, match=rf"^{constants.ENDPOINT} can't be asked: {said}"):
+        check_hub()
 
 
 class Noted(Exception):

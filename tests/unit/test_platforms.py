@@ -77,7 +77,7 @@ def test_a_path_of_windows_is_no_name_on_the_hub(path: str) -> None:
     assert not HUB_ID.fullmatch(path)
     with pytest.raises(FileNotFoundError, match=re.escape(f"data file {path + '.csv'!r} is not there")):
         find_files(path + ".csv")
-    with pytest.raises(FileNotFoundError, match=re.escape(repr(path))):  # and no request
+    with pytest.raises(FileNotFoundError, match=re.escape(f"model folder {path!r} is not there")):  # and no request
         download_model(path)
 
 

@@ -89,6 +89,10 @@ def test_a_cache_that_cannot_be_written_is_an_error_that_names_the_variable(
     said = r"the cache '.*file/cache' can't be written \(Not a directory\): set HF_HOME"
     with pytest.raises(OSError, match=said):
         check_cache(tmp_path / "file" / "cache")
+    with monkeypatch.context() as context:
+        context.setenv("HF_DATASETS_CACHE", str(tmp_path / "file"))
+        with pytest.raises(OSError, match="set HF_DATASETS_CACHE to a folder that can be"):
+            check_cache(tmp_path / "file" / "cache")
     monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", tmp_path / "file" / "cache")
     with pytest.raises(OSError, match=said):
         TokenAccuracy()

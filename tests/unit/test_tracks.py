@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from clmkit import kernels, tracks
+from clmkit.files import load_local
 from clmkit.hub import download
 from clmkit.hub.download import MODEL_FILES
 from clmkit.kernels import has_gpu
@@ -21,6 +24,7 @@ from clmkit.tracks import (
     DATA_FILES,
     HUB_DATA,
     HUB_MODEL,
+    TINY_MODEL,
     Track,
     check_whole_number,
     choose_track,
@@ -445,11 +449,6 @@ def test_brackets_may_be_part_of_a_name(tmp_path: Path, monkeypatch: pytest.Monk
     assert find_files("part[12].jsonl") == ["part1.jsonl"]
 
 
-def test_a_name_that_is_empty_is_not_taken_for_none() -> None:
-    with pytest.raises(FileNotFoundError, match="is a folder here: name a data file in it"):
-        choose_track("quick", data="")
-
-
 @pytest.mark.parametrize("name", ["distilgpt2", "ada/mine"])
 def test_a_folder_with_a_name_as_on_the_hub_is_said_to_be_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
@@ -464,8 +463,54 @@ def test_a_folder_with_a_name_as_on_the_hub_is_said_to_be_one(
         choose_track("quick", data=name)
 
 
-def test_a_tilde_is_the_home(tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(shards.parent))
-    monkeypatch.setenv("USERPROFILE", str(shards.parent))
-    track = choose_track(data=f"~/{shards.name}/*.jsonl", model=Path("~", "tuned"))
-    assert (track.data, track.model) == (f"{shards}/*.jsonl", str(shards.parent / "tuned"))
+@pytest.mark.parametrize("name", ["./my-model", "models/gpt2/tuned", "C:\\models\\tuned", "/nowhere/tuned", "~/tuned"])
+def test_a_model_folder_that_is_not_there_is_told_as_one(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    told = repr(name.replace("~", str(tmp_path / "home")))
+    said = f"model folder {told} is not there; the working folder is {tmp_path}. It is no id on the Hub either, which"
+    with pytest.raises(FileNotFoundError, match=re.escape(said)):
+        choose_track("quick", model=name)
+
+
+def test_a_file_of_a_model_is_not_taken_for_the_model() -> None:
+    with pytest.raises(FileNotFoundError, match=r"config\.json' is a file: name the folder that it is in"):
+        choose_track("quick", model=TINY_MODEL / "config.json")
+
+
+def test_a_home_may_be_written_as_a_shell_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "rows.jsonl").write_text('{"text": "one"}\n')
+    (tmp_path / "tuned").mkdir()
+    track = choose_track("quick", data="~/rows.jsonl", model="~/tuned")
+    assert (track.data, track.model) == (str(tmp_path / "rows.jsonl"), str(tmp_path / "tuned"))
+    assert load_local("~/rows.jsonl")["text"][:] == ["one"]
+
+
+@pytest.mark.parametrize(
+    "data", [[], "", [""], [None], {"train": "rows.csv"}, iter(()), Dataset.from_dict({"text": ["a"]}), 5]
+)
+def test_data_that_are_no_paths_are_refused(data: Any) -> None:
+    with pytest.raises(ValueError, match=r"data must be a path, a pattern, an id on the Hub, or a list of such, not "):
+        choose_track("quick", data=data)
+
+
+@pytest.mark.parametrize("name", ["https://example.com/rows.csv", "s3://bucket/rows.jsonl", "file:///rows.csv"])
+def test_an_address_is_told_as_one(name: str) -> None:
+    for read in (load_local, find_files, lambda name: load_local(Path(name))):
+        with pytest.raises(FileNotFoundError, match=r"' is an address, not a file here: download it first"):
+            read(name)
+
+
+@pytest.mark.parametrize("rows", [0, -1, 1.5, "10"])
+def test_rows_of_a_file_are_counted_as_those_of_a_track(rows: Any) -> None:
+    with pytest.raises(ValueError, match=r"rows must be a whole number of 1 or more, not "):
+        load_local(ARABIC_SAMPLE, rows=rows)
+
+
+def test_a_text_column_is_one_name() -> None:
+    several: Any = ["title", "text"]
+    with pytest.raises(ValueError, match=r"text_column must be the name of one column, not \['title', 'text'\]"):
+        load_local(ARABIC_SAMPLE, text_column=several)
