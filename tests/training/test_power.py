@@ -82,9 +82,8 @@ def test_a_finished_model_with_a_cut_file_is_saved_again(
     shutil.copytree(folder, tmp_path / "whole")
     for name in ("model.safetensors", "config.json"):
         os.truncate(folder / name, 100)
-        with pytest.raises(FileNotFoundError, match="there is no model"):
+        with pytest.raises(ValueError, match=f"{name} of .* is (not whole|no JSON) "):
             generate(folder, ["a"])
-        assert "was not written whole" in capsys.readouterr().out
     assert "Going on from checkpoint-6" in run(jobs.command, "train", given, log=tmp_path / "log")
     assert same_weights(folder, tmp_path / "whole")
     assert record(folder) == written
