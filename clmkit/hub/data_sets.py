@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from datasets import load_dataset, load_dataset_builder
-from huggingface_hub import HfApi, HfFileSystem
+from datasets.utils.file_utils import xopen
+from huggingface_hub import HfApi
 
 from clmkit.hub.client import HUB_ERRORS, few_retries, hub_step, status_of
 from clmkit.hub.download import download
@@ -42,8 +43,8 @@ class HubFile:
         return f"hf://datasets/{self.repository}@{self.commit}/{self.path}"
 
     def open(self, mode: str = "rb") -> BinaryIO:
-        """Open the file, to read it from anywhere."""
-        return cast(BinaryIO, HfFileSystem().open(str(self), mode))
+        """Open the file, to read it from anywhere; Datasets reads again for minutes where the way to the Hub breaks."""
+        return cast(BinaryIO, xopen(str(self), mode))
 
 
 class HubFiles(NamedTuple):

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.hub.clients import Kernel, run_client
+from tests.hub.faults import Fault
 from tests.hub.server import StandInHub
 
 LOAD = """
@@ -94,3 +95,11 @@ def test_only_the_text_of_a_data_set_counts_streamed_or_not(hub: StandInHub) -> 
         assert f"{name} loaded: {expected}\n" in client.stdout, client.stderr
     place = f"hf://datasets/ada/wrong@{commit}/train.jsonl, line 2"
     assert f"ValueError: {place}, answer 1 of 'text' is null" in client.stderr
+
+
+def test_a_stream_waits_for_a_hub_that_is_away_for_longer_than_its_clients_would(hub: StandInHub) -> None:
+    hub.put("ada/lines", {"train.jsonl": b'{"text": "one"}\n'}, "dataset")
+    fault = hub.inject(Fault("status", r"/resolve/.*/train\.jsonl$", "GET", times=8, status=504))  # six times are asked
+    client = run_client(hub, "main", "import time; time.sleep = lambda seconds: None\n" + READ, "ada/lines")
+    assert "ada/lines streamed: ['one'] ada/lines, commit " in client.stdout, client.stderr
+    assert fault.used == 8
