@@ -19,7 +19,14 @@ def check_output_dir(folder: str | Path) -> Path:
     Raises:
         OSError: If the folder can't be made or written; the message says why.
     """
-    return _check_written(Path(folder), "output folder", "choose another output_dir")
+    folder = Path(folder)
+    try:
+        _write_in(folder)
+    except OSError as error:
+        raise OSError(
+            f"the output folder {str(folder)!r} can't be written ({error.strerror}): choose another output_dir"
+        ) from error
+    return folder
 
 
 def check_cache(folder: str | Path) -> None:
@@ -28,17 +35,18 @@ def check_cache(folder: str | Path) -> None:
     Raises:
         OSError: If it can't be made or written; the message says why, and names ``HF_HOME``, or what stands for it.
     """
-    remedy = f"set {cache_variable(folder)} to a folder that can be, and start Python again"
-    _check_written(Path(folder), "cache", remedy)
-
-
-def _check_written(folder: Path, what: str, remedy: str) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        _write_in(Path(folder))
     except OSError as error:
-        raise OSError(f"the {what} {str(folder)!r} can't be written ({error.strerror}): {remedy}") from error
-    return folder
+        raise OSError(
+            f"the cache {str(folder)!r} can't be written ({error.strerror}): set {cache_variable(folder)} to a folder "
+            "that can be, and start Python again"
+        ) from error
+
+
+def _write_in(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def cache_variable(folder: str | Path) -> str:
