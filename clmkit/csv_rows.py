@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 from datasets import Dataset
 
+from clmkit.hub.data_sets import SEPARATOR_OF
 from clmkit.kept import BATCH, distinct, keep
-from clmkit.packed import DataFile, encoding_of, open_unpacked
+from clmkit.packed import DataFile, encoding_of, open_unpacked, suffix_of
 
 LONGEST = 2**31 - 1  # characters in a cell: the most that fits on every system
 SEPARATORS = ",;\t|"
@@ -20,7 +21,7 @@ SEPARATOR_LINE = re.compile(rf"sep=([{SEPARATORS}])\s*$", re.IGNORECASE)  # whic
 Row = tuple[int, list[str]]  # with the line of the file in which it begins
 
 
-def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None, place: Path) -> Dataset | None:
+def read_csv(path: Path, text_column: str | None, encoding: str | None, place: Path) -> Dataset | None:
     """Read a CSV file as text.
 
     A row may have fewer fields than there are columns: the others are null. Blank lines are no rows. What separates the
@@ -29,7 +30,6 @@ def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None
 
     Args:
         path: The file, packed or not.
-        sep: What separates its columns, by the file's name.
         text_column: The one that counts; by default ``text`` or ``answers.text``.
         encoding: As Python names it; by default what ``encoding_of`` finds.
         place: Where the rows are to be kept.
@@ -41,19 +41,18 @@ def read_csv(path: Path, sep: str, text_column: str | None, encoding: str | None
         ValueError: With file and line, if a row has more fields than there are columns, quotation marks are not in
             pairs, or two columns have the text's name.
     """
-    with open_csv(path, sep, text_column, encoding) as (columns, rows), long_cells():
+    with open_csv(path, text_column, encoding) as (columns, rows), long_cells():
         return keep(place, _tables(rows, columns))
 
 
 @contextmanager
 def open_csv(
-    path: DataFile, sep: str, text_column: str | None, encoding: str | None
+    path: DataFile, text_column: str | None, encoding: str | None
 ) -> Iterator[tuple[list[str], Iterator[tuple[int, list[str | None]]]]]:
     """Open a CSV file to read it row by row.
 
     Args:
         path: The file, packed or not.
-        sep: What separates its columns, by the file's name.
         text_column: The one that counts; by default ``text`` or ``answers.text``.
         encoding: As Python names it; by default what ``encoding_of`` finds.
 
@@ -63,6 +62,7 @@ def open_csv(
     Raises:
         ValueError: As ``read_csv``; of a row, when it is read.
     """
+    sep = SEPARATOR_OF[suffix_of(path)[1:]]
     with open_unpacked(path) as file, io.TextIOWrapper(file, encoding or encoding_of(path), newline="") as text:
         first = text.readline()
         if told := SEPARATOR_LINE.match(first):

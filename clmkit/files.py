@@ -29,6 +29,7 @@ from clmkit.packed import (
     not_whole,
     open_unpacked,
     packer_of,
+    suffix_of,
 )
 from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
@@ -135,11 +136,6 @@ def find_builder(path: DataFile) -> str:
     return builder
 
 
-def suffix_of(path: DataFile) -> str:
-    """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
-    return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
-
-
 def load_files(
     files: Sequence[str], rows: int | None = None, text_column: str | None = None, encoding: str | None = None
 ) -> Dataset:
@@ -207,7 +203,7 @@ def _read(path: Path, builder: str, sha256: str, text_column: str | None, encodi
     if builder == "parquet":
         return read_parquet(path, _unpack(path, builder, sha256), text_column, place)
     if builder == "csv":
-        return read_csv(path, "\t" if suffix_of(path) == ".tsv" else ",", text_column, encoding, place)
+        return read_csv(path, text_column, encoding, place)
     rows = _read_fast(path, sha256, text_column) if encoding is None and is_plain_json_lines(path) else None
     return read_json(path, text_column, encoding, place) if rows is None else rows
 

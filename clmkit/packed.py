@@ -50,6 +50,11 @@ def packer_of(path: DataFile) -> str:
     return next((suffix for begins, suffix in PACKED_BEGINS.items() if start.startswith(begins)), "")
 
 
+def suffix_of(path: DataFile) -> str:
+    """The last suffix that says of what type a file is, in lower case; an empty one if there is none."""
+    return next((suffix for suffix in reversed(path.suffixes) if suffix.lower() not in PACKED), "").lower()
+
+
 def check_content(path: DataFile) -> None:
     """Raise a ValueError if a file is empty, or its first bytes show that it is something else than data."""
     with path.open("rb") as file:

@@ -32,6 +32,9 @@ def check_output_dir(folder: str | Path) -> Path:
 def check_cache(folder: str | Path) -> None:
     """Write a file where Hugging Face's libraries keep theirs, which they would fail to with less to say.
 
+    Args:
+        folder: Below ``HF_HOME``, unless a variable of its own says otherwise; it is made if need be.
+
     Raises:
         OSError: If it can't be made or written; the message says why, and names ``HF_HOME``, or what stands for it.
     """

@@ -28,8 +28,6 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 READING_SECONDS, WRITING_SECONDS = 10, 25  # how long a request may be silent
 TRIES = 2  # how often huggingface_hub may make the same request within ``few_retries``
-
-
 PROXIES = [name for one in ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY") for name in (one, one.lower())]
 CERTIFICATES = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
 

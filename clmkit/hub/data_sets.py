@@ -16,8 +16,12 @@ from clmkit.messages import _
 
 NOT_CACHED: tuple[type[Exception], ...] = (*HUB_ERRORS, ValueError)  # what Datasets raises of it
 AGAIN = "What has arrived is kept: run this again"
-SEPARATORS = {"csv": ",", "tsv": "\t"}
-SUFFIXES = {"json": ("json", "jsonl", "ndjson"), "csv": tuple(SEPARATORS), "parquet": ("parquet",)}  # of which builder
+SEPARATOR_OF = {"csv": ",", "tsv": "\t"}
+SUFFIXES = {
+    "json": ("json", "jsonl", "ndjson"),
+    "csv": tuple(SEPARATOR_OF),
+    "parquet": ("parquet",),
+}  # of which builder
 # What a builder is told that changes nothing of how a file is read to the text.
 NO_READING = ("name", "version", "data_dir", "data_files", "description", "features", "sep", "delimiter")
 
@@ -127,7 +131,7 @@ def _is_read_plainly(file: HubFile, kind: str, config: Any) -> bool:
     return (
         suffix is not None
         and all(getattr(config, name) == getattr(defaults, name) for name in others)
-        and getattr(config, "sep", None) == SEPARATORS.get(suffix)
+        and getattr(config, "sep", None) == SEPARATOR_OF.get(suffix)
     )
 
 

@@ -12,7 +12,10 @@ TOKENS = "https://huggingface.co/settings/tokens"
 
 
 def check_hub(timeout: float = 5.0) -> None:
-    """Ask the Hub for one header, and wait some seconds for it.
+    """Ask the Hub for one header.
+
+    Args:
+        timeout: Seconds to wait for an answer.
 
     Raises:
         ConnectionError: If it does not answer; the message says what is wrong, in a few words.

@@ -34,7 +34,14 @@ class Uploads:
     def __init__(
         self, folder: Path, name: str | None = None, token: str | None = None, private: bool | None = None
     ) -> None:
-        """Make the repository on the Hub, unless it is there; the arguments are those of ``push_model``.
+        """Make the repository on the Hub, unless it is there.
+
+        Args:
+            folder: What is uploaded.
+            name: The repository; by default the last part of the folder's path, in the account that is logged in.
+            token: A token that may write; by default the one that you logged in with.
+            private: Whether a new repository is private; by default as the account has it. One that is there already
+                and public is refused where ``True`` is asked for.
 
         Raises:
             PermissionError: If the Hub does not let you make the repository, or it is public and shall not be.

@@ -27,13 +27,16 @@ def read_lora(word: str) -> dict[str, Any] | None:
 
 
 def adapt(model: PreTrainedModel, options: Mapping[str, Any], trained: Path | None, seed: int) -> Any:
-    """Freeze a model, in place, and add an adapter that is to be trained: PEFT's model.
+    """Freeze a model, and add an adapter that is to be trained.
 
     Args:
-        model: The model.
+        model: The model; it is changed in place.
         options: Fields of PEFT's ``LoraConfig``; the others are PEFT's own, and all linear layers get a part.
         trained: A checkpoint with the adapter, if it is trained.
         seed: Of the adapter's first weights.
+
+    Returns:
+        PEFT's model.
 
     Raises:
         ImportError: If PEFT is not installed.

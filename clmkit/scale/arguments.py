@@ -44,7 +44,12 @@ OF_SHARING = {"hub_model_id": ("push_to_hub",), "hub_private_repo": ("push_to_hu
 
 
 def complete(track: Track, stream: Stream | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Add to fields of ``TrainingArguments`` what has to be known before there is a Trainer.
+    """Add to the arguments what has to be known before there is a Trainer.
+
+    Args:
+        track: What to train, and on what.
+        stream: Given if the data are to be read while training.
+        arguments: Fields of ``TrainingArguments``.
 
     Raises:
         ValueError: If one of them can't be honoured; the message says why.

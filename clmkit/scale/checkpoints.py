@@ -33,7 +33,10 @@ def mark_whole(checkpoint: Path) -> None:
 
 
 def sync_files(folder: Path) -> dict[str, int]:
-    """Wait until the files of a folder are on the disk; their sizes in bytes, by their paths in the folder.
+    """Wait until the files of a folder are on the disk.
+
+    Returns:
+        Their sizes in bytes, by their paths in the folder.
 
     Raises:
         OSError: If the disk is full or the folder is gone.
@@ -64,9 +67,13 @@ def missing_from(checkpoint: Path) -> list[str]:
 
 
 def cut_files(folder: Path, sizes: Mapping[str, int]) -> list[str]:
-    """The files of a finished model that are gone, or shorter than ``sync_files`` found them.
+    """The files of a finished model that are gone, or shorter than they were written.
 
     JSON that can be read is whole: somebody made it shorter.
+
+    Args:
+        folder: Where the model is.
+        sizes: As ``sync_files`` gave them.
     """
     found = _sizes(folder)
     return [name for name, size in sizes.items() if found.get(name, -1) < size and not _is_json(folder / name)]
@@ -105,7 +112,10 @@ def last_whole(output_dir: str | Path) -> Path | None:
 def remove_older(checkpoint: Path, keep: int | None, best: int | None = None) -> None:
     """Remove older checkpoints, now that this one is whole; the Trainer itself would remove them before.
 
-    So many are kept, this one among them, and that of the best step. ``None``, 0 or less keep all, as with the Trainer.
+    Args:
+        checkpoint: The one that was just written.
+        keep: How many to keep, this one among them; ``None``, 0 and less keep all, as with the Trainer.
+        best: The step of one to keep besides.
     """
     written = [other for other in checkpoints(checkpoint.parent) if step_of(other) <= step_of(checkpoint)]
     for older in written[keep if keep and keep > 0 else len(written) :]:

@@ -10,13 +10,12 @@ from clmkit.texts import BadRow, join_values
 ROWS = 1000  # that are read at a time
 
 
-def csv_texts(path: DataFile, column: str, sep: str, encoding: str) -> Iterator[list[str]]:
+def csv_texts(path: DataFile, column: str, encoding: str) -> Iterator[list[str]]:
     """Read the texts of a column as they are, whatever they look like.
 
     Args:
         path: The file, packed or not.
         column: Its column with the text.
-        sep: What separates its columns.
         encoding: Its encoding.
 
     Yields:
@@ -27,7 +26,7 @@ def csv_texts(path: DataFile, column: str, sep: str, encoding: str) -> Iterator[
         UnicodeDecodeError: If it is not in this encoding.
     """
     found = False
-    with open_csv(path, sep, column, encoding) as (columns, rows):
+    with open_csv(path, column, encoding) as (columns, rows):
         place = columns.index(column)
         while True:
             with long_cells():

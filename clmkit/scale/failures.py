@@ -19,6 +19,9 @@ ROOM = 16 * 2**20  # bytes; a disk that does not take so many more is full
 def one_sentence(guard: Guard) -> Iterator[None]:
     """Turn what stops a run into one sentence that says what to do, and what is left.
 
+    Args:
+        guard: Of the run; it knows what was being saved.
+
     Raises:
         MemoryError: If memory ran out.
         FloatingPointError: If the loss or the weights are no longer finite.

@@ -37,7 +37,13 @@ class Guard(TrainerCallback):
     """
 
     def __init__(self, output_dir: Path, keep: int | None, stream: BlockStream | None = None) -> None:
-        """Guard a run with so many checkpoints (``None`` keeps all); a stream's place is saved with each."""
+        """Make a guard for one run.
+
+        Args:
+            output_dir: Where the checkpoints go.
+            keep: How many of them to keep; ``None`` keeps all.
+            stream: What is trained on, if it is a stream; its place is saved with every checkpoint.
+        """
         self.output_dir, self.keep, self.stream = output_dir, keep, stream
         self.saving: Path | None = None
         self.stopped, self.signal = False, "SIGTERM"

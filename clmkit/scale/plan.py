@@ -20,7 +20,14 @@ PROBE_STEPS = 2
 
 
 def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int) -> None:
-    """Print rows, blocks, steps, tokens, and about how long it will take after the steps that are done."""
+    """Print rows, blocks, steps, tokens, and about how long it will take.
+
+    Args:
+        track: What is trained, and on what.
+        prepared: The blocks.
+        trainer: Ready to train.
+        done: How many steps an earlier call has done.
+    """
     args = trainer.args
     model: Any = trainer.model
     epochs, per_epoch, *_others, steps = trainer.set_initial_training_values(args, trainer.get_train_dataloader())

@@ -27,7 +27,13 @@ class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):
     """
 
     def __init__(self, blocks: datasets.Dataset, *, multiple_of: int, seed: int) -> None:
-        """Make the first epoch, of a multiple of the blocks that one step of all processes takes."""
+        """Make the first epoch.
+
+        Args:
+            blocks: Rows of ``input_ids``.
+            multiple_of: Blocks in one step of all processes.
+            seed: Of the order.
+        """
         self.blocks, self.seed = blocks, seed
         self.length = -(-len(blocks) // multiple_of) * multiple_of
         self.set_epoch(0)
@@ -48,12 +54,15 @@ class EpochBlocks(torch.utils.data.Dataset[dict[str, list[int]]]):
 
 
 def join_processes(*, cpu: bool = False, backend: str | None = None, timeout: float = 1800) -> PartialState:
-    """Meet the other processes that the launcher started, if it did; what accelerate knows of them.
+    """Meet the other processes that the launcher started, if it did.
 
     Args:
         cpu: Compute on the CPU even where there is a GPU.
         backend: How processes talk to each other; by default nccl between GPUs and gloo between CPUs.
         timeout: Seconds to wait for each other at most.
+
+    Returns:
+        What accelerate knows of the processes.
 
     Raises:
         RuntimeError: If accelerate does not see as many processes as the launcher started.
@@ -69,7 +78,8 @@ def join_processes(*, cpu: bool = False, backend: str | None = None, timeout: fl
 def one_voice() -> Iterator[bool]:
     """Let only the first process of a run print, warn and draw bars; and no one a bar for each file of weights.
 
-    It yields whether this is the first process, which the launcher says.
+    Yields:
+        Whether this is the first process, which the launcher says.
     """
     first = os.environ.get("RANK", "0") == "0"
     with contextlib.ExitStack() as undo:
@@ -91,7 +101,13 @@ def one_voice() -> Iterator[bool]:
 def own_folder(output_dir: str | Path, model: str, *, first: bool) -> Iterator[Path]:
     """Have a folder for one run alone, from here to the end of the block or of the process.
 
-    It is made if need be, and held by the run's first process for all of them.
+    Args:
+        output_dir: The folder; it is made if need be.
+        model: The model to start from.
+        first: Whether this is the run's first process, which holds the folder for all of them.
+
+    Yields:
+        The folder.
 
     Raises:
         OSError: If the folder can't be written, or another run is at work in it.

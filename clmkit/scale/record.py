@@ -33,9 +33,17 @@ def describe_run(
     args: TrainingArguments,
     lora: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is known of a run before it begins, as ``run.json`` has it: values that can be written as JSON.
+    """What is known of a run before it begins, as ``run.json`` has it.
 
-    ``decisive`` holds those on which the weights depend.
+    Args:
+        track: What is trained, and on what.
+        stream: What only a stream needs.
+        prepared: The blocks.
+        args: The arguments of training.
+        lora: What was said of a LoRA adapter, if one is trained.
+
+    Returns:
+        Values that can be written as JSON. ``decisive`` holds those on which the weights depend.
     """
     values = {name: _plain(value) for name, value in args.to_dict().items()}  # tokens of the Hub are masked in it
     decisive = {

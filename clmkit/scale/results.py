@@ -28,6 +28,14 @@ def write_results(
 ) -> None:
     """Write the card and the curve of a model that was trained, and the JSON of its run, and say so.
 
+    Args:
+        folder: Where the model is.
+        track: What it was trained from, and on.
+        prepared: The blocks.
+        trainer: Trained it.
+        record: What was known before.
+        after: The score of the model on the blocks held out.
+
     Raises:
         OSError: If the folder can't be written.
     """
@@ -66,7 +74,14 @@ def print_score(result: Score, blocks: int) -> None:
 
 
 def evaluate(folder: str | Path, batch_size: int = 8) -> Score:
-    """Measure the model that a run left on the blocks that it held out, on as many processes as there are; print it.
+    """Measure the model that a run left on the blocks that it held out, on as many processes as there are.
+
+    Args:
+        folder: What ``train`` left.
+        batch_size: Blocks in one forward pass.
+
+    Returns:
+        The score, which is also printed.
 
     Raises:
         FileNotFoundError: If the folder holds no finished run.

@@ -15,7 +15,7 @@ from datasets import Features
 from pyarrow import parquet
 
 from clmkit.csv_rows import open_csv
-from clmkit.files import check_encoding, find_builder, suffix_of
+from clmkit.files import check_encoding, find_builder
 from clmkit.hub.client import HUB_ERRORS, explain, is_hub_error
 from clmkit.hub.data_sets import HubFile
 from clmkit.kept import plain
@@ -36,7 +36,6 @@ class Source:
         column: The column with the text; of JSON that is read whole, ``None`` where it still has to be found.
         named: The encoding that was given, if it is not UTF-8.
         encoding: The encoding that it is read in.
-        sep: What separates the columns of CSV.
         schema: Of what Arrow reads of JSON Lines.
     """
 
@@ -45,7 +44,6 @@ class Source:
     column: str | None
     named: str | None
     encoding: str = "utf-8-sig"
-    sep: str = ","
     schema: pa.Schema | None = None
 
 
@@ -68,9 +66,8 @@ def look(path: DataFile, text_column: str | None, named: str | None) -> Source:
     with by_file(source):
         if builder == "json":
             return _look_at_json(source)
-        sep = "\t" if suffix_of(path) == ".tsv" else ","
-        with open_csv(path, sep, text_column, source.encoding) as (columns, _rows):
-            return replace(source, sep=sep, column=find_column(path, dict.fromkeys(columns, "text"), text_column))
+        with open_csv(path, text_column, source.encoding) as (columns, _rows):
+            return replace(source, column=find_column(path, dict.fromkeys(columns, "text"), text_column))
 
 
 def _encoding(path: DataFile, named: str | None) -> str:

@@ -41,15 +41,24 @@ def is_held_out(text: str, share: float) -> bool:
 
     So a text is on the same side whatever the order, the number of processes or the point where a run goes on, and
     two copies of it are never on both.
+
+    Args:
+        text: The text.
+        share: The share of texts to hold out, between 0 and 1.
     """
     return zlib.crc32(text.encode()) < share * HASH_RANGE
 
 
 def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableDataset, Dataset]:
-    """Hold out a share of the texts of a stream, rows with the column ``text``.
+    """Split a stream of texts into a stream to train on, and rows to test on.
+
+    Args:
+        texts: Rows with the column ``text``.
+        share: The share of texts to hold out.
+        rows: How many of them to test on at most; the rest of them is not used.
 
     Returns:
-        The stream of the other texts, and the first of the held out ones, ``rows`` at most; there may be none.
+        The stream of the other texts, and the rows to test on, of which there may be none.
     """
 
     def select(held_out: bool) -> IterableDataset:
@@ -77,9 +86,15 @@ class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
     def __init__(
         self, tokens: IterableDataset, block_size: int, *, window: int, seed: int, rank: int = 0, processes: int = 1
     ) -> None:
-        """Make a stream that begins at the first row of ``tokens``, rows of ``input_ids`` as ``tokenize`` gives them.
+        """Make a stream that begins at the first row.
 
-        The window is in rows, and the seed that of the order in it; ``rank`` is this one of the ``processes``.
+        Args:
+            tokens: Rows of ``input_ids``, as ``tokenize`` gives them.
+            block_size: Tokens in a block.
+            window: Rows in a window.
+            seed: Of the order within windows.
+            rank: Which of the processes this one is.
+            processes: How many share the blocks.
         """
         self.tokens = tokens.with_format("arrow")
         self.block_size, self.window, self.seed = block_size, window, seed

@@ -145,7 +145,7 @@ def _read_json(source: Source) -> Iterator[list[str]]:
 
 
 def _read_csv(source: Source) -> Iterator[list[str]]:
-    return csv_texts(source.path, str(source.column), source.sep, source.encoding)
+    return csv_texts(source.path, str(source.column), source.encoding)
 
 
 def _read_parquet(source: Source) -> Iterator[list[str]]:

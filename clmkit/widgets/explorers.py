@@ -44,7 +44,11 @@ def explore(draw: Callable[..., None], controls: dict[str, Widget]) -> None:
     """Show controls, and what a function displays for their values, anew whenever one is changed.
 
     Where nobody is there to touch them (``CLMKIT_WIDGETS=0``, which runs of whole notebooks set), it is displayed once,
-    for the values that the controls begin with. The arguments of ``draw`` have the names of the controls.
+    for the values that the controls begin with.
+
+    Args:
+        draw: Displays something; its arguments have the names of the controls.
+        controls: Widgets with a value.
     """
     if somebody_is_there():
         display(VBox([own_direction(), *controls.values(), interactive_output(draw, controls)]))

@@ -21,7 +21,13 @@ class LivePlot:
     """
 
     def __init__(self, steps: int, tokens_per_step: int, done: int = 0) -> None:
-        """Begin to count the time of so many optimizer steps; what of them is done took a time that is not known."""
+        """Begin to count the time.
+
+        Args:
+            steps: Optimizer steps in the whole run.
+            tokens_per_step: Tokens that one of them trains on.
+            done: Steps that an earlier part of a resumed run took, of which the time is not known.
+        """
         self.steps, self.tokens_per_step, self.done = steps, tokens_per_step, done
         self._start, self._drawn = time.perf_counter(), 0.0
         self._watched = os.environ.get("CLMKIT_WIDGETS") != "0"
@@ -30,7 +36,14 @@ class LivePlot:
     def update(
         self, step: int, history: LossHistory, learning_rates: Sequence[tuple[int, float]], *, last: bool = False
     ) -> None:
-        """Draw what there is after a step, unless it was drawn within this second and the run is not over."""
+        """Draw what there is, unless it was drawn within this second.
+
+        Args:
+            step: How many steps are done.
+            history: The losses so far.
+            learning_rates: Steps, and the learning rate at each.
+            last: Draw in any case: the run is over.
+        """
         now = time.perf_counter()
         due = last or (self._watched and now - self._drawn > 1)
         if not (due and history.train and learning_rates):

@@ -146,9 +146,12 @@ def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float
 def draw_run(
     history: "LossHistory", learning_rates: Sequence[tuple[int, float]], status: Callable[[Wording], str]
 ) -> Picture:
-    """Draw a run of training as far as it has come: the losses, and beside them the learning rate by step.
+    """Draw a run of training as far as it has come: the losses, and beside them the learning rate.
 
-    ``status`` says in a wording the line above the picture: how far the run is, and how fast.
+    Args:
+        history: Steps and mean losses per token in nats; there may be no evaluation yet.
+        learning_rates: Steps, and the learning rate at each.
+        status: Says in a wording the line above the picture: how far the run is, and how fast.
     """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2, 1])
