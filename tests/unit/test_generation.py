@@ -360,13 +360,14 @@ def test_a_text_does_not_depend_on_the_others_of_its_batch_whatever_the_model(
     assert generate_texts(model, tokenizer, prompts, **how) == alone
 
 
+@pytest.mark.parametrize("do_sample", [True, False])
 def test_weights_that_are_not_finite_are_said_in_place_of_torchs_words(
-    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase
+    trained: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, do_sample: bool
 ) -> None:
     with torch.no_grad():
         trained.transformer.ln_f.weight.fill_(torch.nan)
     with pytest.raises(ValueError, match="the model's probabilities are not finite"):
-        generate_text(trained, tokenizer, PROMPT)
+        generate_text(trained, tokenizer, PROMPT, do_sample=do_sample)
 
 
 @pytest.mark.parametrize("penalty", [0, -1, float("nan"), float("inf")])
