@@ -20,6 +20,7 @@ from benchmarks import (
     one_prompt,
     report,
     starting,
+    streaming,
     text_to_blocks,
     training,
 )
@@ -49,6 +50,12 @@ def test_every_way_from_text_to_blocks_runs_and_keeps_what_it_should(tmp_path: P
     assert len(set(tokens.values())) == 1, tokens
     assert found["clmkit"]["lost"] < 128
     assert text_to_blocks.table(found).count("\n") == len(names) + 1
+
+
+def test_a_stream_gives_as_many_blocks_as_what_is_stored(tmp_path: Path) -> None:
+    data = str(text_to_blocks.prepare(tmp_path, rows=300, times=1))
+    found = [streaming.measure(contender, data, str(BUNDLED / "tiny_gpt2")) for contender in streaming.CONTENDERS]
+    assert found[0]["blocks"] == found[1]["blocks"] > 100
 
 
 @pytest.mark.long
