@@ -1,5 +1,6 @@
 """The site, built once for all tests, served on this machine, and a real browser to open it in."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.browser.conftest import browser  # noqa: F401
 from tests.site.offline import offline
@@ -20,17 +22,20 @@ BUILD = "import sys, pathlib; from tools.site import build; build(pathlib.Path(s
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the site, built where neither the network nor a kernel can be reached; warnings are errors."""
-    folder = tmp_path_factory.mktemp("build")
-    run = subprocess.run(
-        [sys.executable, "-c", BUILD, str(folder / "site")],
-        cwd=ROOT,
-        env=offline(tmp_path_factory.mktemp("offline")),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # all of them share one
+        folder = folder.parent
+    with FileLock(folder / "site.lock"):
+        if not (folder / "site").exists():
+            _build(folder, offline(tmp_path_factory.mktemp("offline")))
     return folder / "site"
+
+
+def _build(folder: Path, environment: dict[str, str]) -> None:
+    command = [sys.executable, "-c", BUILD, str(folder / "built")]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (folder / "built").rename(folder / "site")
 
 
 class _Quiet(SimpleHTTPRequestHandler):
