@@ -3,7 +3,7 @@ PYTHON ?= python3
 KERAS ?= 1# KERAS=0 leaves the Keras kernel and its notebooks out
 COLAB ?= 1# COLAB=0 leaves the stand-in for Colab's machine out of the tests
 REAL ?= 1# REAL=0 leaves the real model of notebook 9 out
-JOBS ?= 2# so many files of tests at a time; JOBS=1 runs one after the other
+JOBS ?= 2# so many notebooks of the course or files of tests at a time; JOBS=1 runs one after the other
 VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/main.txt
@@ -92,7 +92,7 @@ define install_clmkit
 endef
 
 course: setup ## run every notebook in order; executed copies and an index.html go to build/course/ (KERAS=0: without the Keras kernel)
-	@$(PY) -m tools.course $(if $(filter 0,$(KERAS)),--no-keras)
+	@$(PY) -m tools.course $(if $(filter 0,$(KERAS)),--no-keras) $(if $(filter file,$(origin JOBS)),,--jobs $(JOBS))
 
 # The lock says which JupyterLab there is, so it need not ask the network whether there is a newer one.
 lab: setup ## open JupyterLab on the course

@@ -1,9 +1,10 @@
 """Run every notebook of the course in order, and show what each one found.
 
-python -m tools.course
+python -m tools.course [--jobs 1]
 """
 
 import argparse
+import asyncio
 import html
 import os
 import re
@@ -27,7 +28,8 @@ from clmkit.hub.login import hub_problem
 from clmkit.hub.real_model import real_model_folder, stands_in_for
 from clmkit.kernels import KERAS_KERNEL
 from clmkit.messages import ENGLISH, _, html_direction, language
-from clmkit.tracks import CHAT_MODELS
+from clmkit.tracks import CHAT_MODELS, check_whole_number
+from clmkit.training.tuned_models import TRAINED_BY
 
 # Set before a kernel starts: a run that nobody watches draws no progress bars and no controls into its notebooks.
 HEADLESS = {
@@ -56,23 +58,27 @@ class NotebookResult(NamedTuple):
     showed: str
 
 
-def run_course(notebooks: Path, output: Path, *, keras: bool = True) -> list[NotebookResult]:
+def run_course(notebooks: Path, output: Path, *, keras: bool = True, jobs: int = 1) -> list[NotebookResult]:
     """Execute the notebooks of a folder in the order of their names, each in a fresh kernel of the kind that it names.
+
+    Several at a time share the CPU cores. Those of chapter 7, which read what chapter 6 has trained, wait for it.
 
     Args:
         notebooks: The folder to read them from; it is not written to.
         output: The folder for the executed copies, the same as HTML pages, and an ``index.html`` that opens them. It
             is also the notebooks' working folder, so what one saves the next one finds.
         keras: Whether to run the notebooks of the Keras kernel too.
+        jobs: So many at a time, 1 or more; with 1, each begins when the one before has ended.
 
     Returns:
-        One result a notebook.
+        One result a notebook, in order.
 
     Raises:
         FileNotFoundError: If there are no notebooks in the folder.
         RuntimeError: If a kernel is not there, or a notebook fails; the message has its name, the cell and the error.
-            What was executed is kept.
+            What was executed is kept, and what runs beside it is ended.
     """
+    check_whole_number("jobs", jobs)
     kernels = {path: _kernel(path) for path in sorted(notebooks.glob("[0-9]*.ipynb"))}
     if not kernels:
         raise FileNotFoundError(f"no numbered notebooks in {notebooks.resolve()}: run this in the course's folder")
@@ -87,12 +93,35 @@ def run_course(notebooks: Path, output: Path, *, keras: bool = True) -> list[Not
     if "CLMKIT_REAL_MODEL" in os.environ:  # the notebooks work in another folder
         os.environ["CLMKIT_REAL_MODEL"] = str(real_model_folder().absolute())
     os.environ.update(HEADLESS)
-    results = []
-    for path in paths:
-        results.append(_run_notebook(path, output))
-        print(f"{results[-1].name}: {results[-1].seconds:.0f} s", flush=True)
-        _write_index(results, output)
+    if jobs > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
+    return asyncio.run(_run_notebooks(paths, output, jobs))
+
+
+async def _run_notebooks(paths: list[Path], output: Path, jobs: int) -> list[NotebookResult]:
+    waiting, running, results = list(paths), dict[asyncio.Task[NotebookResult], Path](), list[NotebookResult]()
+    try:
+        while waiting or running:
+            unfinished = {path.stem for path in (*waiting, *running.values())}
+            ready = [path for path in waiting if not _needed(path) & unfinished][: jobs - len(running)]
+            for path in ready:
+                waiting.remove(path)
+                running[asyncio.create_task(_run_notebook(path, output))] = path
+            ended, _others = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                results = sorted([*results, task.result()])
+                del running[task]
+                _write_index(results, output)
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
     return results
+
+
+def _needed(path: Path) -> set[str]:
+    """The notebooks whose tuned models this one reads."""
+    return set(TRAINED_BY.values()) if path.stem.startswith("07") else set()
 
 
 def _kernel(path: Path) -> str:
@@ -108,7 +137,7 @@ def _left_out(path: Path) -> str:
     return _("left out: {problem}. To get its model: make real-model", problem=problem) if problem else ""
 
 
-def _run_notebook(path: Path, output: Path) -> NotebookResult:
+async def _run_notebook(path: Path, output: Path) -> NotebookResult:
     notebook = nbformat.read(path, as_version=4)
     left_out = _left_out(path)
     for cell in notebook.cells:
@@ -134,7 +163,7 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
         )
         try:
             if not left_out:
-                client.execute()
+                await client.async_execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
             raise RuntimeError(f"{path.name} failed in cell {reached} of {len(notebook.cells)}:\n{plain}") from error
@@ -144,6 +173,8 @@ def _run_notebook(path: Path, output: Path) -> NotebookResult:
             nbformat.write(notebook, output / path.name)
     page = HTMLExporter().from_notebook_node(notebook, {"metadata": {"name": path.stem}})[0]
     (output / path.name).with_suffix(".html").write_text(page, encoding="utf-8")
+    with tqdm.external_write_mode():  # another notebook's bar may stand there
+        print(f"{path.stem}: {seconds:.0f} s", flush=True)
     return NotebookResult(path.stem, seconds, left_out or _what_it_showed(notebook))
 
 
@@ -154,15 +185,15 @@ def _what_it_showed(notebook: nbformat.NotebookNode) -> str:
     return "\n".join(texts)
 
 
-def format_table(results: list[NotebookResult]) -> str:
-    """The results as a plain text table, one notebook a block."""
+def format_table(results: list[NotebookResult], seconds: float) -> str:
+    """The results as a plain text table, one notebook a block, and the seconds that all of them took together."""
     width = max(len(result.name) for result in results)
     lines = []
     for result in results:
         first, *rest = result.showed.splitlines() or [""]
         lines.append(f"{result.name:{width}}  {result.seconds:5.0f} s  {first}")
         lines += [" " * (width + 11) + line for line in rest]
-    lines.append(f"{'all':{width}}  {sum(result.seconds for result in results):5.0f} s")
+    lines.append(f"{'all':{width}}  {seconds:5.0f} s")
     return "\n".join(lines)
 
 
@@ -220,13 +251,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--notebooks", type=Path, help="the folder to read them from; by default notebooks")
     parser.add_argument("--output", type=Path, default=Path("build/course"), help="the folder for executed copies")
     parser.add_argument("--no-keras", action="store_true", help="leave out the notebooks of the Keras kernel")
+    parser.add_argument("--jobs", type=int, help="so many at a time; by default two on the quick track, else one")
     options = parser.parse_args(arguments)
+    jobs = options.jobs or (1 if os.environ.get("CLMKIT_TRACK") == "full" else 2)
+    start = time.perf_counter()
     try:
-        results = run_course(options.notebooks or notebook_folder(), options.output, keras=not options.no_keras)
-    except (RuntimeError, FileNotFoundError) as error:
+        results = run_course(
+            options.notebooks or notebook_folder(), options.output, keras=not options.no_keras, jobs=jobs
+        )
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
-    print("\n" + format_table(results))
+    print("\n" + format_table(results, time.perf_counter() - start))
     print("\n" + _("Open {page} to read the executed notebooks.", page=options.output / "index.html"))
     return 0
 

@@ -52,6 +52,48 @@ def test_arabic_notebooks_run_where_arabic_is_asked_for(
     assert "النمذجة اللغوية السببية" in index
 
 
+TOGETHER = """
+import time
+from pathlib import Path
+
+Path("{mine}").touch()
+end = time.monotonic() + 60
+while not Path("{other}").exists():
+    assert time.monotonic() < end, "no other notebook has run meanwhile"
+    time.sleep(0.1)
+print("met")
+"""
+
+
+def test_two_at_a_time_meet_and_what_reads_a_tuned_model_waits_for_all_of_them(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "05_chunk.ipynb", TOGETHER.format(mine="five", other="six"))
+    write_notebook(tmp_path / "06a_train_pytorch.ipynb", TOGETHER.format(mine="six", other="five"))
+    write_notebook(tmp_path / "06b_train_keras.ipynb", "import time", "time.sleep(2)", "open('tuned', 'w').close()")
+    write_notebook(tmp_path / "07a_infer_pytorch.ipynb", "print(open('tuned').read() + 'found')")
+    write_notebook(tmp_path / "09_todays_models.ipynb", "print('not left waiting')")
+    results = run_course(tmp_path, tmp_path / "build", jobs=2)
+    assert [result.showed for result in results] == ["met", "met", "", "found", "not left waiting"]
+    index = (tmp_path / "build" / "index.html").read_text(encoding="utf-8")
+    assert index.index("06b_train_keras.html") < index.index("07a_infer_pytorch.html") < index.index("09_todays")
+
+
+def test_what_runs_beside_a_failing_notebook_is_ended_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_notebook(tmp_path / "01_broken.ipynb", "import time; time.sleep(2)", "1 / 0")
+    write_notebook(tmp_path / "02_long.ipynb", "print('begun')", "import time; time.sleep(500)")
+    write_notebook(tmp_path / "03_never.ipynb", "print('never')")
+    assert main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build"), "--jobs", "2"]) == 1
+    assert "01_broken.ipynb failed in cell 3 of 3" in capsys.readouterr().err
+    assert "begun" in (tmp_path / "build" / "02_long.ipynb").read_text(encoding="utf-8")
+    assert not (tmp_path / "build" / "03_never.ipynb").exists()
+
+
+def test_no_jobs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--notebooks", str(tmp_path), "--jobs", "-1"]) == 1
+    assert "jobs" in capsys.readouterr().err
+
+
 def test_what_several_processes_print_in_pieces_is_one_output(tmp_path: Path) -> None:
     code = "import time\nfor part in ('one', ' and two'):\n    print(part, end='', flush=True)\n    time.sleep(1)"
     write_notebook(tmp_path / "01.ipynb", code)
@@ -82,7 +124,7 @@ def test_a_failing_notebook_stops_the_run_with_its_name_cell_and_error(
 ) -> None:
     write_notebook(tmp_path / "01_broken.ipynb", "ready = True", "raise ValueError('no blocks left')")
     write_notebook(tmp_path / "02_never.ipynb", "print('never')")
-    status = main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build")])
+    status = main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build"), "--jobs", "1"])
     error = capsys.readouterr().err
     assert status == 1
     assert "01_broken.ipynb failed in cell 3 of 3" in error
@@ -112,10 +154,12 @@ def test_a_folder_without_notebooks_is_named(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_table_has_a_line_for_each_thing_shown_and_a_sum() -> None:
-    table = format_table([NotebookResult("05_chunk", 4.4, "603 blocks\n12 left"), NotebookResult("06a", 31.0, "")])
+    table = format_table(
+        [NotebookResult("05_chunk", 4.4, "603 blocks\n12 left"), NotebookResult("06a", 31.0, "")], 33.3
+    )
     assert table.splitlines() == [
         "05_chunk      4 s  603 blocks",
         "                   12 left",
         "06a          31 s  ",
-        "all          35 s",
+        "all          33 s",
     ]
