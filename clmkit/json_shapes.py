@@ -13,7 +13,8 @@ def rows_of(path: DataFile, found: Any, text_column: str | None) -> list[Any]:
     """Find the rows in what a JSON file holds.
 
     They are a list of objects, or of texts; one object; objects under a key of ``ROWS_UNDER``, under that of the text's
-    column, or each under a name of its own; or a table, as pandas writes it by ``to_json``.
+    column, or each under a name of its own; any of these under one of those keys; or a table, as pandas writes it by
+    ``to_json``.
 
     Args:
         path: The file, for errors.
@@ -37,6 +38,9 @@ def rows_of(path: DataFile, found: Any, text_column: str | None) -> list[Any]:
         return [found]
     if lists and set(lists) <= {*ROWS_UNDER, *SPLITS}:
         return [row for key in lists for row in found[key]]
+    for key, inner in found.items():
+        if len(found) == 1 and key in ROWS_UNDER and isinstance(inner, dict):
+            return rows_of(path, inner, text_column)
     rows = _rows_by_name(found, text_column) or _rows_of_table(found)
     if rows is not None:
         return rows

@@ -150,6 +150,7 @@ ROWS = [{"text": text} for text in TEXTS]
     [
         ROWS,
         {"data": ROWS, "version": "1.0"},
+        {"data": {"train": ROWS}},
         {"train": ROWS[:2], "test": ROWS[2:]},
         {"text": TEXTS, "id": [1, 2, 3]},
         {"text": {"0": "One.", "1": "Two.", "2": "Three."}},
