@@ -180,7 +180,7 @@ audit: setup ## ask the package index for known vulnerabilities of both environm
 	@$(PY) -m pip install $(QUIETLY) uv
 	@$(PY) -m tools.supply audit
 
-tiny-model: setup ## train the bundled tiny GPT-2 again (an hour on two cores)
+tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or more on two cores)
 	@$(PY) -m tools.tiny_gpt2 make --output build/tiny_gpt2
 	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 

@@ -39,7 +39,7 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "tiny": Model("The bundled tiny GPT-2", 1.5e-3, warmup=5, steps=30, repeats=3),
+    "tiny": Model("The bundled tiny GPT-2", 5e-4, warmup=5, steps=30, repeats=3),
     "distilgpt2": Model("DistilGPT2's shape, random weights, random tokens", 2e-5, warmup=1, steps=2, repeats=1),
 }
 CONTENDERS = [

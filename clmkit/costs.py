@@ -125,7 +125,7 @@ def learning_rate(name: str, *, adapter: bool = False) -> float:
     """The peak learning rate to tune a model with, by its size and by what of it is trained.
 
     All weights: the guide's 2e-5, which it takes for 82 million parameters and Llama 2 (arXiv 2307.09288, section 3.1)
-    for 7 to 70 billion; below 20 million 1.5e-3, as measured with the bundled model. A LoRA adapter: 2e-4, which QLoRA
+    for 7 to 70 billion; below 20 million 5e-4, as measured with the bundled model. A LoRA adapter: 2e-4, which QLoRA
     (arXiv 2305.14314, appendix B.2) takes for 7 and 13 billion parameters; below 1 billion 5e-4, as measured with
     SmolLM2-135M (benchmarks/README.md).
 
@@ -136,4 +136,4 @@ def learning_rate(name: str, *, adapter: bool = False) -> float:
     parameters = model_facts(name).parameters or DISTILGPT2_PARAMETERS
     if adapter:
         return 5e-4 if parameters < 1e9 else 2e-4
-    return 1.5e-3 if parameters < SMALL else 2e-5
+    return 5e-4 if parameters < SMALL else 2e-5

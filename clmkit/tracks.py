@@ -73,7 +73,7 @@ QUICK = Track(
     model=str(TINY_MODEL),
     rows=None,
     epochs=2,
-    learning_rate=1.5e-3,
+    learning_rate=5e-4,
     prompt="The sky is blue because",
     output_dir=f"quick/{MODEL_NAME}",
 )

@@ -102,13 +102,18 @@ def draw(stream: torch.Tensor, context: int, tokens: int) -> torch.Tensor:
 
 
 def make_optimizers(model: GPT2LMHeadModel, arguments: argparse.Namespace) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for everything else."""
-    inside = {name for name, parameter in model.named_parameters() if parameter.ndim == 2 and ".h." in name}
-    matrices = [parameter for name, parameter in model.named_parameters() if name in inside]
-    others = [parameter for name, parameter in model.named_parameters() if name not in inside]
+    """Muon for the matrices inside the blocks, AdamW for everything else; biases and gains do not decay."""
+    matrices = {name: parameter for name, parameter in model.named_parameters() if parameter.ndim == 2}
+    inside = [parameter for name, parameter in matrices.items() if ".h." in name]
+    embeddings = [parameter for name, parameter in matrices.items() if ".h." not in name]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    groups = [
+        {"params": embeddings, "weight_decay": arguments.adam_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     return [
-        torch.optim.AdamW(others, lr=arguments.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
-        torch.optim.Muon(matrices, lr=arguments.muon_lr, weight_decay=0.01),
+        torch.optim.AdamW(groups, lr=arguments.adam_lr, betas=(0.9, 0.98)),
+        torch.optim.Muon(inside, lr=arguments.muon_lr, weight_decay=arguments.muon_decay),
     ]
 
 
@@ -173,12 +178,14 @@ def main() -> None:
     maker.add_argument("--output", type=Path, required=True, help="folder for the model and its tokenizer")
     maker.add_argument("--vocab-size", type=int, default=8192)
     maker.add_argument("--width", type=int, default=160)
-    maker.add_argument("--layers", type=int, default=5)
+    maker.add_argument("--layers", type=int, default=6)
     maker.add_argument("--heads", type=int, default=5)
-    maker.add_argument("--steps", type=int, default=4200)
+    maker.add_argument("--steps", type=int, default=9000)
     maker.add_argument("--tokens", type=int, default=2048, help="in the batch of a step")
     maker.add_argument("--muon-lr", type=float, default=0.02)
     maker.add_argument("--adam-lr", type=float, default=6e-3)
+    maker.add_argument("--muon-decay", type=float, default=0.1)
+    maker.add_argument("--adam-decay", type=float, default=0.1, help="of the embeddings")
     arguments = parser.parse_args()
     if arguments.command == "judge":
         from tools.judge import judge_model

@@ -70,7 +70,7 @@ def test_an_answer_of_the_hub_that_is_an_error_is_no_error_here(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("parameters", "whole", "adapter"), [(2e6, 1.5e-3, 5e-4), (82e6, 2e-5, 5e-4), (7e9, 2e-5, 2e-4), (None, 2e-5, 5e-4)]
+    ("parameters", "whole", "adapter"), [(2e6, 5e-4, 5e-4), (82e6, 2e-5, 5e-4), (7e9, 2e-5, 2e-4), (None, 2e-5, 5e-4)]
 )
 def test_the_rate_goes_by_the_size(
     monkeypatch: pytest.MonkeyPatch, parameters: float | None, whole: float, adapter: float

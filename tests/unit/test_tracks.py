@@ -393,7 +393,7 @@ def test_a_model_of_ones_own_takes_the_guides_learning_rate_and_epochs(
         "Track quick: mine on 9 rows of eli5_sample.jsonl. It was asked for. To change it: choose_track('full').\n"
     )
     assert choose_track("quick", model="mine", epochs=1).epochs == 1
-    assert choose_track("quick", data=shards / "0.jsonl").learning_rate == 1.5e-3
+    assert choose_track("quick", data=shards / "0.jsonl").learning_rate == 5e-4
 
 
 def test_where_data_and_model_are_given_there_is_nothing_to_decide(

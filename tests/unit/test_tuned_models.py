@@ -369,7 +369,7 @@ def test_a_model_that_was_trained_with_other_arguments_is_not_used_again(
     assert tune(max_steps=5, seed=7, optim="sgd") == {}
     assert "(arguments: {'max_steps': 5, 'optim': 'sgd', 'seed': 7}, {})" in capsys.readouterr().out
     assert tune(learning_rate=0.5) == {}
-    assert "(learning_rate: 0.5, 0.0015)" in capsys.readouterr().out
+    assert "(learning_rate: 0.5, 0.0005)" in capsys.readouterr().out
 
 
 def test_what_a_model_was_tuned_on_names_no_path(quick: Track) -> None:
