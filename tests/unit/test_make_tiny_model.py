@@ -50,7 +50,7 @@ def test_a_small_model_is_made_and_learns(
     tiny_gpt2.make(
         argparse.Namespace(
             output=tmp_path / "made", vocab_size=400, width=32, layers=2, heads=2, steps=150, tokens=1024,
-            muon_lr=0.02, adam_lr=6e-3,
+            muon_lr=0.02, adam_lr=6e-3, muon_decay=0.1, adam_decay=0.1,
         )
     )  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "made")
