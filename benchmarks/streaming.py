@@ -22,7 +22,8 @@ from transformers import GPT2TokenizerFast
 from benchmarks.common import QUIET, format_table, medians, take_turns
 from benchmarks.text_to_blocks import prepare, prepare_distinct
 from clmkit.chunking import chunk
-from clmkit.scale.streams import BlockStream, Stream
+from clmkit.scale.streams import BlockStream, Stream, hold_out
+from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
 from clmkit.tracks import BUNDLED
@@ -35,13 +36,13 @@ def measure(contender: str, data: str, vocabulary: str) -> dict[str, float]:
     """Seconds until the last block, and how many blocks there were."""
     tokenizer = GPT2TokenizerFast.from_pretrained(vocabulary)
     began = time.perf_counter()
-    rows = load_dataset("parquet", data_files=data, split="train", streaming=contender == "streamed")
-    tokens = tokenize(join_answers(rows), tokenizer)
     blocks = 0
     if contender == "stored":
-        for _ in chunk(tokens, BLOCK_SIZE):
+        rows = load_dataset("parquet", data_files=data, split="train")
+        for _ in chunk(tokenize(join_answers(rows), tokenizer), BLOCK_SIZE):
             blocks += 1
     else:
+        tokens = tokenize(hold_out(stream_texts([data]), 0.0, 0)[0], tokenizer)
         stream = BlockStream(tokens, BLOCK_SIZE, window=Stream().window, seed=0)
         for _ in stream:
             if stream.state_dict()["epoch"]:

@@ -62,11 +62,12 @@ def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableD
     """
 
     def select(held_out: bool) -> IterableDataset:
-        def keep(batch: dict[str, list[str]]) -> dict[str, list[str]]:
-            return {"text": [text for text in batch["text"] if is_held_out(text, share) is held_out]}
+        def keep(table: pa.Table) -> pa.Table:
+            mask = [is_held_out(text, share) is held_out for text in table.column("text").to_pylist()]
+            return table.filter(pa.array(mask, pa.bool_()))
 
         # Not filter: that of datasets 4.0, which Colab has, raises a TypeError on rows whose types are known.
-        return texts.map(keep, batched=True, features=texts.features)
+        return texts.with_format("arrow").map(keep, batched=True, features=texts.features).with_format(None)
 
     return select(False), Dataset.from_dict({"text": [row["text"] for row in select(True).take(rows)]})
 

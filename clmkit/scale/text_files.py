@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datasets import Features, IterableDataset, Value
+import pyarrow as pa
+from datasets import Features, IterableDataset, List, Value
 from datasets.config import HF_DATASETS_CACHE
 
 from clmkit.hub.data_sets import HubFile
@@ -21,6 +22,9 @@ from clmkit.texts import BadRow, join_values
 CHUNK = 2**20  # bytes of JSON Lines that are read at a time
 ROWS = 1000  # of other files
 TEXT = Features({"text": Value("string")})
+PIECE = Features(
+    {"source": Value("int64"), "start": Value("int64"), "end": Value("int64"), "texts": List(Value("string"))}
+)
 
 
 def stream_texts(
@@ -51,19 +55,20 @@ def stream_texts(
         look(Path(file), text_column, encoding) if isinstance(file, str) else _look_on_hub(file, text_column, number)
         for number, file in enumerate(files)
     ]
-    pieces = IterableDataset.from_generator(_pieces, gen_kwargs={"sources": sources})
-    names = ["source", "start", "end", "texts"]
-    return pieces.map(_read_pieces, batched=True, batch_size=1, remove_columns=names, features=TEXT)
+    pieces = IterableDataset.from_generator(_pieces, PIECE, gen_kwargs={"sources": list(enumerate(sources))})
+    how: dict[str, Any] = {"batched": True, "batch_size": 1, "remove_columns": list(PIECE), "features": TEXT}
+    texts = pieces.with_format("arrow").map(_read_piece, **how, fn_kwargs={"sources": sources})  # no object a row
+    return texts.with_format(None)
 
 
 def _look_on_hub(file: HubFile, text_column: str | None, number: int) -> Source:
     return Source(file, "", text_column, None) if number else look(file, text_column, None)
 
 
-def _pieces(sources: list[Source]) -> Iterator[dict[str, Any]]:
+def _pieces(sources: list[tuple[int, Source]]) -> Iterator[dict[str, Any]]:
     """What is cheap to pass over when a run goes on: a place in a file, or where that can't be found again, texts."""
-    for source in sources:
-        piece = {"source": source, "start": 0, "end": 0, "texts": []}
+    for number, source in sources:
+        piece = {"source": number, "start": 0, "end": 0, "texts": []}
         with by_file(source):
             if source.kind == "":
                 source = look(source.path, source.column, None)
@@ -76,11 +81,11 @@ def _pieces(sources: list[Source]) -> Iterator[dict[str, Any]]:
                     yield {**piece, "texts": texts}
 
 
-def _read_pieces(pieces: dict[str, list[Any]]) -> dict[str, list[str]]:
-    texts: list[str] = []
-    for source, start, end, read in zip(*(pieces[name] for name in ("source", "start", "end", "texts")), strict=True):
-        texts += read if end == 0 else _texts_at(source, start, end)
-    return {"text": texts}
+def _read_piece(table: pa.Table, sources: list[Source]) -> pa.Table:
+    ((number, start, end),) = zip(*(table.column(name).to_pylist() for name in ("source", "start", "end")), strict=True)
+    if end == 0:
+        return pa.table({"text": table.column("texts").combine_chunks().flatten()})
+    return pa.table({"text": pa.array(_texts_at(sources[number], start, end), pa.string())})
 
 
 def _places(path: Path) -> Iterator[tuple[int, int]]:
