@@ -4,8 +4,8 @@
 
 A model of DistilGPT2's shape with random weights is trained on random tokens in blocks of 128: two steps of one batch
 each, then one step of two batches whose gradients are added up (``gradient_accumulation_steps=2``). Every number of
-blocks runs in a process of its own, in float32 and under bfloat16 autocast, and in float32 with the loss that
-``build_trainer`` takes there, which never holds all logits. Then batches are scored, with all of their logits and as
+blocks runs in a process of its own, in float32, under bfloat16 autocast, and in float32 with PyTorch's
+``linear_cross_entropy``, which never holds all logits. Then batches are scored, with all of their logits and as
 ``score`` does it. On a CPU every allocation of a tensor is followed by torch's profiler, to the byte; on a GPU its
 allocator is asked. Batches of 16 blocks take 6 GB of memory.
 """
@@ -24,8 +24,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, set_seed
 
 from benchmarks.common import QUIET, RESULTS, facts, format_table, medians, take_turns, write_json
 from clmkit.evaluation import batch_loss, evaluation_mode
-from clmkit.plain_head import before_head, plain_head, shifted
-from clmkit.training.trainer_loss import linear_loss
+from clmkit.plain_head import ROWS, before_head, plain_head
 
 BLOCK_SIZE = 128
 BATCH_SIZES = (4, 8, 16)
@@ -43,8 +42,9 @@ def mean_loss(model: GPT2LMHeadModel, ids: torch.Tensor, way: str) -> torch.Tens
         return model(input_ids=ids, labels=ids).loss
     with before_head(model.lm_head) as hidden:
         model(input_ids=ids)
-    rows, tokens = shifted(hidden.pop(), ids)
-    return linear_loss(model.lm_head, rows, tokens) / len(tokens)
+    rows, tokens = hidden.pop()[:, :-1].flatten(0, 1), ids[:, 1:].flatten()
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=ROWS)
+    return torch.nn.functional.linear_cross_entropy(rows, model.lm_head.weight, tokens, options=options)
 
 
 def train(batches: int, batch_size: int, way: str, model: GPT2LMHeadModel, optimizer: torch.optim.Optimizer) -> None:

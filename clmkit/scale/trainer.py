@@ -5,15 +5,15 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import Trainer
 
 from clmkit.evaluation import score
 from clmkit.scale.guard import Guard, Interrupted
 from clmkit.scale.processes import EpochBlocks
 from clmkit.scale.streams import BlockStream
-from clmkit.training.trainer_loss import LinearLossTrainer
 
 
-class SharedTrainer(LinearLossTrainer):
+class SharedTrainer(Trainer):
     """A Trainer whose steps and scores are the same however many processes share them, and that reads streams."""
 
     def __init__(self, guard: Guard, **objects: Any) -> None:

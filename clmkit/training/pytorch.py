@@ -30,7 +30,6 @@ from clmkit.training.arguments import check_fields, fill_in, leave_to_several
 from clmkit.training.base_models import load_model, prepare_to_train
 from clmkit.training.output_folder import TUNED_ON, check_free, is_held
 from clmkit.training.trainer_callbacks import HoldFolder, HubCallback
-from clmkit.training.trainer_loss import LinearLossTrainer
 from clmkit.training.trainer_parts import check_parts
 from clmkit.widgets.live import LivePlot
 
@@ -150,8 +149,7 @@ def build_trainer(
         tokenizer: The model's.
         push_to_hub: Whether to upload the model while it trains, under the name of the output folder or under
             ``hub_model_id``. Of several processes the first one uploads.
-        trainer_class: The Trainer, which is taken as ``LinearLossTrainer``, or what is made of it, which is taken as it
-            is.
+        trainer_class: The Trainer, or what is made of it.
         callbacks: More of the Trainer's callbacks; they come before the upload.
         **arguments: Any other field of ``TrainingArguments``; it wins over the ones here. ``eval_steps`` and
             ``save_steps`` bring the strategy "steps" with them unless another is given.
@@ -180,8 +178,7 @@ def build_trainer(
     hub = (args.hub_model_id, args.hub_token, args.hub_private_repo, args.hub_strategy)
     args.hub_token = None  # the Trainer pickles its arguments, beside every checkpoint
     uploader = [HubCallback(output_dir, *hub)] if upload else []
-    kind = LinearLossTrainer if trainer_class is Trainer else trainer_class
-    return kind(
+    return trainer_class(
         model=model,
         args=args,
         train_dataset=blocks["train"],

@@ -8,7 +8,7 @@ from typing import Any
 import peft
 import pytest
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import Dataset
 from torch.nn.functional import cross_entropy
 from torch.profiler import ProfilerActivity, profile
 from transformers import (
@@ -17,19 +17,13 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Trainer,
     set_seed,
 )
 
 from clmkit import plain_head as module
 from clmkit.evaluation import batch_loss, evaluation_mode, score
 from clmkit.plain_head import before_head, plain_head
-from clmkit.tracks import Track
-from clmkit.training import trainer_loss
 from clmkit.training.lora import add_adapter
-from clmkit.training.pytorch import build_trainer
-from clmkit.training.trainer_loss import LinearLossTrainer
 
 VOCABULARY = 8192  # the bundled tokenizer's
 SMALL: dict[str, Any] = {
@@ -66,7 +60,6 @@ def make(kind: str, settings: Mapping[str, Any]) -> PreTrainedModel:
     head = model.get_output_embeddings()
     if getattr(head, "bias", None) is not None:
         torch.nn.init.normal_(head.bias)
-    model.loss_type = "ForCausalLM"
     return model.eval()
 
 
@@ -82,8 +75,6 @@ def rows(count: int = 3, length: int = 20, masked: int = 4) -> dict[str, list[li
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts so small that a batch has several, and the last is short."""
     monkeypatch.setattr(module, "ROWS", 8)
-    monkeypatch.setattr(trainer_loss, "ROWS", 8)
-    monkeypatch.setattr(trainer_loss, "LARGE", 0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -161,7 +152,7 @@ def test_looking_for_the_head_draws_no_number_and_leaves_no_gradient() -> None:
     model = make("gpt2", {**OLDER, "resid_pdrop": 0.5}).train()
     state = torch.get_rng_state()
     with evaluation_mode(model):
-        plain_head(model, with_loss=True)
+        plain_head(model)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -189,129 +180,3 @@ def test_scoring_never_holds_the_logits_of_a_batch(wide: GPT2LMHeadModel, tmp_pa
     batch = blocks[:]
     with evaluation_mode(wide):
         assert tensors_made(lambda: batch_loss(wide, batch), tmp_path) > 2 * logits
-
-
-# Training
-
-
-def trainer_of(track: Track, model: Any, tokenizer: PreTrainedTokenizerBase, **arguments: Any) -> Trainer:
-    some = Dataset.from_dict(rows(8))
-    how = {"save_strategy": "no", "eval_strategy": "no", "logging_steps": 1, "disable_tqdm": True, "max_steps": 2}
-    how |= {"use_cpu": True, "bf16": False, "learning_rate": 1e-3}
-    return build_trainer(track, model, DatasetDict(train=some, test=some), tokenizer, **{**how, **arguments})
-
-
-def loss_and_gradients(trainer: Trainer, head: Any) -> tuple[float, dict[str, torch.Tensor]]:
-    """Of one batch, by a head, or without one in the Trainer's own way."""
-    trainer.plain_head = head  # type: ignore[attr-defined]
-    model: Any = trainer.model
-    model.zero_grad()
-    inputs = {name: torch.tensor(values) for name, values in rows().items()}
-    loss = trainer.compute_loss(model.train(), inputs, num_items_in_batch=torch.tensor(100))
-    loss.backward()
-    return loss.item(), {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
-
-
-@pytest.mark.parametrize(
-    ("kind", "adapted"), [*((kind, False) for kind in PLAIN), ("llama", True), ("mistral", True)], ids=str
-)
-def test_loss_and_gradients_are_those_of_the_trainers_own_way(
-    quick: Track, tokenizer: PreTrainedTokenizerBase, kind: str, adapted: bool
-) -> None:
-    model: Any = make(kind, PLAIN[kind])
-    if adapted:
-        model = add_adapter(model, peft.LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear"))
-    trainer = trainer_of(quick, model, tokenizer)
-    head = trainer.plain_head  # type: ignore[attr-defined]
-    assert head is model.get_output_embeddings()
-    (loss, gradients), (expected, wanted) = (loss_and_gradients(trainer, each) for each in (head, None))
-    assert loss == pytest.approx(expected, rel=1e-5)
-    assert gradients.keys() == wanted.keys()
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(gradient, wanted[name], rtol=1e-4, atol=1e-6)
-
-
-class OwnWay(Trainer):
-    """A Trainer of one's own, which is taken as it is."""
-
-
-def test_runs_are_the_same_as_by_a_trainer_of_ones_own(
-    quick: Track, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken: list[int] = []
-    linear_loss = trainer_loss.linear_loss
-    monkeypatch.setattr(trainer_loss, "linear_loss", lambda *given: taken.append(1) or linear_loss(*given))
-    logs, weights = [], []
-    for trainer_class in (Trainer, OwnWay):
-        how = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "gradient_checkpointing": True}
-        trainer = trainer_of(
-            quick, make("llama", PLAIN["llama"]), tokenizer, trainer_class=trainer_class, max_steps=3, **how
-        )
-        trainer.train()
-        logs.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
-        weights.append(trainer.model.state_dict())  # type: ignore[union-attr]
-        assert type(trainer) is {Trainer: LinearLossTrainer, OwnWay: OwnWay}[trainer_class]
-    assert len(taken) == 6
-    assert len(logs[0]) == 3
-    assert logs[0] == pytest.approx(logs[1], rel=1e-3)  # four digits are logged
-    for name, weight in weights[0].items():
-        torch.testing.assert_close(weight, weights[1][name], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"bf16": True}, {"label_smoothing_factor": 0.1}, {"torch_compile": True}], ids=str
-)
-def test_another_loss_or_precision_is_the_trainers_own(
-    quick: Track, tokenizer: PreTrainedTokenizerBase, arguments: dict[str, Any]
-) -> None:
-    trainer = trainer_of(quick, make("llama", PLAIN["llama"]), tokenizer, **arguments)
-    assert trainer.plain_head is None  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("kind", NOT_PLAIN)
-def test_training_takes_capped_or_scaled_logits_as_they_are(
-    quick: Track, tokenizer: PreTrainedTokenizerBase, kind: str
-) -> None:
-    trainer = trainer_of(quick, make(kind, NOT_PLAIN[kind]), tokenizer)
-    assert trainer.plain_head is None  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("more", [True, False])
-def test_a_loss_with_something_added_is_the_models_own(more: bool) -> None:
-    model = make("mixtral", {**SMALL, "num_local_experts": 2, "output_router_logits": more})
-    with evaluation_mode(model):
-        assert plain_head(model) is model.get_output_embeddings()
-        assert (plain_head(model, with_loss=True) is None) == more
-
-
-def test_a_pytorch_without_the_function_trains_in_the_trainers_own_way(
-    quick: Track, tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(torch.nn.functional, "linear_cross_entropy")
-    monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions")
-    trainer = trainer_of(quick, make("gpt2", PLAIN["gpt2"]), tokenizer)
-    assert trainer.train().training_loss > 0
-
-
-def test_predicting_gives_the_logits(quick: Track, tokenizer: PreTrainedTokenizerBase) -> None:
-    trainer = trainer_of(quick, make("gpt2", PLAIN["gpt2"]), tokenizer)
-    found = trainer.predict(Dataset.from_dict(rows()))
-    logits = found.predictions[0] if isinstance(found.predictions, tuple) else found.predictions
-    assert logits.shape == (3, 20, VOCABULARY)
-    assert found.metrics["test_loss"] == pytest.approx(score(trainer.model, Dataset.from_dict(rows())).mean_loss)  # type: ignore[arg-type]
-
-
-def test_training_never_holds_the_logits_of_a_batch(
-    quick: Track, wide: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
-) -> None:
-    trainer = trainer_of(quick, wide, tokenizer)
-    ids = torch.randint(20_000, (16, 64))
-    logits = 4 * 16 * 64 * 20_000
-    steps = {
-        head: tensors_made(lambda: trainer.compute_loss(wide, {"input_ids": ids, "labels": ids}).backward(), tmp_path)
-        for head in (trainer.plain_head, None)
-        if not setattr(trainer, "plain_head", head)  # type: ignore[attr-defined]
-    }
-    fewer, whole = steps.values()
-    assert fewer < logits / 4
-    assert whole > 2 * logits
