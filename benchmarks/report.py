@@ -101,7 +101,7 @@ def draw(bars: Bars, section: Section, path: Path) -> None:
     axes.set(title=section.title, xlabel=section.unit)
     axes.spines[["top", "right"]].set_visible(False)
     if len(bars) > 1:
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower center", ncols=len(bars))
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=100, metadata={"Software": None})
 

@@ -14,6 +14,7 @@ from clmkit.saving import check_cache
 from clmkit.tracks import check_whole_number
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WORD_START = "▁"  # what SentencePiece writes for a space; it is none of a byte-level BPE's signs
@@ -107,7 +108,7 @@ def score(
 
     A mean of batch means weighs a short last batch too heavily, and ``Trainer.evaluate()`` leaves out batches whose
     loss is not finite; this sum does neither. A block of ``n`` tokens has ``n - 1`` predictions: nothing comes before
-    its first token.
+    its first token. The logits of a batch are never all in memory, where the model has a ``plain_head``.
 
     Args:
         model: A causal language model of Transformers; it is left in the mode, training or not, that it was in.
@@ -126,16 +127,19 @@ def score(
     check_whole_number("batch_size", batch_size)
     import torch.distributed as dist
 
+    from clmkit.plain_head import plain_head  # the kernel of Keras has no PyTorch
+
     shared = dist.is_available() and dist.is_initialized()
     rank, processes = (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
     batches, mine = math.ceil(len(blocks) / batch_size), []
     with evaluation_mode(model):
+        head = plain_head(model)
         for first in range(0, batches, processes):
             if before_batch is not None:
                 before_batch()
             # Where the model is sharded, every process has to take part in every round.
             start = min(first + rank, batches - 1) * batch_size
-            pair = batch_loss(model, blocks[start : start + batch_size])
+            pair = batch_loss(model, blocks[start : start + batch_size], head)
             if first + rank < batches:
                 mine.append(pair)
     shares = [mine] * processes
@@ -179,20 +183,31 @@ def _bytes(token: str, byte_level: bool) -> int:
     return len(token.replace(WORD_START, " ").encode())
 
 
-def batch_loss(model: "PreTrainedModel", batch: Mapping[str, Any]) -> tuple[float, int]:
+def batch_loss(
+    model: "PreTrainedModel", batch: Mapping[str, Any], head: "torch.nn.Linear | None" = None
+) -> tuple[float, int]:
     """The summed loss of one batch in nats, and how many tokens were predicted, for ``sum_losses``.
 
     Args:
         model: A causal language model of Transformers, in evaluation mode.
         batch: ``input_ids``, as many lists of equal length as there are blocks, and ``labels`` where they are others.
+        head: What ``plain_head`` finds: with it the logits of the batch are not all there at once.
     """
     import torch
 
+    from clmkit.plain_head import before_head, summed_loss
+
     input_ids = torch.tensor(batch["input_ids"], device=model.device)
-    labels = torch.tensor(batch.get("labels", batch["input_ids"]), device=model.device)[:, 1:]
-    logits = model(input_ids=input_ids).logits[:, :-1].float()
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum")
-    return loss.item(), int((labels != -100).sum())
+    labels = torch.tensor(batch.get("labels", batch["input_ids"]), device=model.device)
+    if head is None:
+        logits = model(input_ids=input_ids).logits[:, :-1].float()
+        wanted = labels[:, 1:].flatten()
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=-100, reduction="sum")
+    else:
+        with before_head(head) as hidden:
+            model(input_ids=input_ids)
+        loss = summed_loss(head, hidden.pop(), labels)
+    return loss.item(), int((labels[:, 1:] != -100).sum())
 
 
 def sum_losses(batch_losses: Iterable[tuple[float, int]], predicted_bytes: int | None = None) -> Score:

@@ -87,8 +87,17 @@ def test_memory_is_counted_to_the_byte() -> None:
     logits = 4 * 128 * config.vocab_size / 1e6
     assert two["peak_mb"] - one["peak_mb"] > 2 * logits
     fits = memory.blocks_that_fit(found, "float32")
-    a_block = two["accumulated_mb"] - one["accumulated_mb"]
-    assert one["accumulated_mb"] + (fits - 1) * a_block <= memory.CARD_MB < one["accumulated_mb"] + fits * a_block
+    a_block = three["accumulated_mb"] - two["accumulated_mb"]
+    assert two["accumulated_mb"] + (fits - 2) * a_block <= memory.CARD_MB < two["accumulated_mb"] + (fits - 1) * a_block
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", memory.LINEAR), memory.SCORED])
+def test_memory_without_all_logits_is_less_by_these(before: str, after: str) -> None:
+    config = GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=3000, bos_token_id=0, eos_token_id=0)
+    more, less = (memory.measure(16, way, config) for way in (before, after))
+    logits = 4 * 16 * 128 * config.vocab_size / 1e6
+    assert more["kept_mb"] == pytest.approx(less["kept_mb"], rel=1e-2)
+    assert more["peak_mb"] - less["peak_mb"] > logits
 
 
 def test_the_advice_on_memory_quotes_what_was_measured() -> None:

@@ -20,6 +20,7 @@ FLOORS += (
     "gigatokens",
     "tokenization",
     "chunking",
+    "plain_head",
     "evaluation",
     "prompts",
     "generation",
