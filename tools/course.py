@@ -253,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-keras", action="store_true", help="leave out the notebooks of the Keras kernel")
     parser.add_argument("--jobs", type=int, help="so many at a time; by default two on the quick track, else one")
     options = parser.parse_args(arguments)
-    jobs = options.jobs or (1 if os.environ.get("CLMKIT_TRACK") == "full" else 2)
+    jobs = (1 if os.environ.get("CLMKIT_TRACK") == "full" else 2) if options.jobs is None else options.jobs
     start = time.perf_counter()
     try:
         results = run_course(

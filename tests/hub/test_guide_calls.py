@@ -87,4 +87,4 @@ def test_kerashub_loads_a_model_by_its_name_on_the_hub(hub: StandInHub) -> None:
         f"from keras_hub.models import GPT2CausalLM; print(GPT2CausalLM.from_preset('hf://{HUB_MODEL}').count_params())"
     )
     client = run_client(hub, "main", code, KERAS_BACKEND="torch")
-    assert client.stdout.strip() == "2939360", client.stderr
+    assert client.stdout.strip() == "3248640", client.stderr

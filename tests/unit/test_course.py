@@ -89,8 +89,9 @@ def test_what_runs_beside_a_failing_notebook_is_ended_and_kept(
     assert not (tmp_path / "build" / "03_never.ipynb").exists()
 
 
-def test_no_jobs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--notebooks", str(tmp_path), "--jobs", "-1"]) == 1
+@pytest.mark.parametrize("jobs", ["0", "-1"])
+def test_no_jobs_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], jobs: str) -> None:
+    assert main(["--notebooks", str(tmp_path), "--jobs", jobs]) == 1
     assert "jobs" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ from clmkit.tracks import BUNDLED
 from clmkit.training.base_models import prepare_to_train
 from clmkit.training.generation_config import make_savable
 
-PROMPTS = ["The sky is blue because", "Because"]
+PROMPTS = ["The sky is blue because", "Because", "She smiled and went home to sleep."]  # the last is at its end
 # Each field of GenerationConfig with a value that matters, and whether a text may change by it.
 OVERRIDDEN: dict[str, Any] = {
     # More texts than one, or more than tokens.
@@ -85,7 +85,7 @@ OWN: dict[str, Any] = {
     "typical_p": 0.1,
     "epsilon_cutoff": 0.5,
     "eta_cutoff": 0.5,
-    "encoder_repetition_penalty": 0.1,
+    "encoder_repetition_penalty": 10.0,
     "no_repeat_ngram_size": 1,
     "encoder_no_repeat_ngram_size": 1,
     "min_new_tokens": 8,
@@ -154,7 +154,7 @@ def test_what_is_a_models_taste_is_kept(
 ) -> None:
     asking(name, OWN[name])
     texts = generate_texts(trained, own_tokenizer, PROMPTS, max_new_tokens=8)
-    assert len(texts) == 2
+    assert len(texts) == len(PROMPTS)
     assert texts != plain
 
 
