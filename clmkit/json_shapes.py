@@ -38,9 +38,9 @@ def rows_of(path: DataFile, found: Any, text_column: str | None) -> list[Any]:
         return [found]
     if lists and set(lists) <= {*ROWS_UNDER, *SPLITS}:
         return [row for key in lists for row in found[key]]
-    for key, inner in found.items():
-        if len(found) == 1 and key in ROWS_UNDER and isinstance(inner, dict):
-            return rows_of(path, inner, text_column)
+    inner = [value for key, value in found.items() if key in ROWS_UNDER and isinstance(value, dict)]
+    if len(found) == len(inner) == 1:
+        return rows_of(path, inner[0], text_column)
     rows = _rows_by_name(found, text_column) or _rows_of_table(found)
     if rows is not None:
         return rows

@@ -81,7 +81,7 @@ class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
 
     Every process reads all rows, and they take the blocks in turn. So they have one place in the stream, from which
     another number of processes can go on, and the blocks of a step do not depend on how many share it. It costs that
-    each process tokenizes all of them, three million tokens a second of a processor (benchmarks/LOG.md).
+    each process tokenizes all of them, about three million tokens a second.
     """
 
     def __init__(
