@@ -81,10 +81,25 @@ class LabPage:
             "data-status", "idle", timeout=MINUTES
         )
 
+    @property
+    def prompts(self) -> Locator:
+        """The numbers beside the cells that have code, and the star beside one that waits."""
+        cells = self.panel.locator(".jp-CodeCell").filter(has=self.page.locator(".cm-line", has_text=re.compile(r"\S")))
+        return cells.locator(".jp-InputArea-prompt")
+
     def start_all(self) -> None:
         """Clear what the file holds, so that all that is seen is new, and run all cells."""
+        self.wait_until_idle()
         self.choose("Edit", "Clear Outputs of All Cells")
         self.choose("Run", "Run All Cells")
+        begun = self.prompts.first.filter(has_text=re.compile(r"\[[\d*]+\]:"))
+        try:
+            expect(begun).to_be_attached()
+        except AssertionError:
+            # Seen once, on a busy machine: nothing had begun eight minutes after the click. A learner clicks again.
+            print("JupyterLab began nothing when told to run all cells, and is told again")
+            self.choose("Run", "Run All Cells")
+            expect(begun).to_be_attached()
 
     def run_all(self) -> None:
         """Run all cells and see that every one ends well and says nothing on stderr."""
@@ -92,15 +107,13 @@ class LabPage:
         self.wait_for_the_end()
 
     def wait_for_the_end(self) -> None:
-        cells = self.panel.locator(".jp-CodeCell").filter(has=self.page.locator(".cm-line", has_text=re.compile(r"\S")))
         failed = self.panel.locator('[data-mime-type="application/vnd.jupyter.error"]')
-        prompts = cells.locator(".jp-InputArea-prompt")
         number = re.compile(r"\[\d+\]:")
-        ended = prompts.filter(has_text=number)
+        ended = self.prompts.filter(has_text=number)
         expect(failed.or_(ended.nth(self.code_cells - 1)).first).to_be_attached(timeout=8 * MINUTES)
         assert not failed.all_inner_texts()
         # Counted in the file: JupyterLab builds a long notebook's last cells only after it has shown the first.
-        expect(prompts).to_have_text([number] * self.code_cells)
+        expect(self.prompts).to_have_text([number] * self.code_cells)
         self.wait_until_idle()
         assert not self.panel.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts()
 
