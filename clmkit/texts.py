@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 
 from clmkit.messages import _
@@ -140,12 +141,14 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     except ValueError as error:
         files = ", ".join(rows_by_file(dataset))
         raise ValueError(f"{files}: {error}" if files else str(error)) from error
+    in_arrow = (dataset.features or Features()).flatten().get(column) in (Value("string"), List(Value("string")))
+    rows = dataset.with_format("arrow") if in_arrow else dataset
     how: dict[str, Any] = {"batched": True, "with_indices": True, "fn_kwargs": {"column": column}}
-    how |= {"remove_columns": list(columns), "features": Features({"text": Value("string")})}
-    if isinstance(dataset, IterableDataset):
-        return dataset.map(_join_streamed, **how)
-    in_arrow = columns.get(column) in (Value("string"), List(Value("string")))
-    join = partial(dataset.with_format("arrow").map, _join_table) if in_arrow else partial(dataset.map, _join_batch)
+    how["features"] = Features({"text": Value("string")})
+    if isinstance(rows, IterableDataset):
+        # A stream of tables removes columns of what the function gives: the text, where the rows' own was called so.
+        return rows.map(_join_streamed, **how, remove_columns=None if in_arrow else list(columns)).with_format(None)
+    join = partial(rows.map, _join_table if in_arrow else _join_batch, remove_columns=list(columns))
     try:
         return join(**how, num_proc=num_proc, desc=_("Join answers")).with_format(None)
     except BadRow as error:
@@ -243,16 +246,13 @@ class BadRow(ValueError):
         return f"row {self.row}{self.problem} (rows are counted as the stream gives them, which a shuffle changes)"
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
-def _join_streamed(batch: dict[str, list[Any]], indices: list[int], column: str) -> dict[str, list[str]]:
+def _join_streamed(batch: Any, indices: list[int], column: str) -> Any:
     """Join, and show a row that has no text: its number tells little once a stream is shuffled or shared."""
     try:
-        return _join_batch(batch, indices, column)
+        return (_join_table if isinstance(batch, pa.Table) else _join_batch)(batch, indices, column)
     except BadRow as error:
-        row = {name: values[error.row - indices[0]] for name, values in batch.items()}
+        at, table = error.row - indices[0], isinstance(batch, pa.Table)
+        row = batch.slice(at, 1).to_pylist()[0] if table else {name: values[at] for name, values in batch.items()}
         raise ValueError(f"{error}: this one is {reprlib.repr(row)}") from error
 
 
@@ -271,8 +271,8 @@ def join_values(values: list[Any], column: str) -> list[str]:
 
 def _join_table(table: pa.Table, indices: list[int], column: str) -> pa.Table:
     """What ``_join_batch`` does, without a Python object for each answer."""
-    import pyarrow.compute as pc
-
+    while column not in table.column_names:  # it is within another: answers.text
+        table = table.flatten()
     rows = table.column(column).combine_chunks()
     lists = pa.types.is_list(rows.type)
     answers = rows.flatten() if lists else rows
@@ -290,7 +290,7 @@ def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) ->
             raise BadRow(index, f" has no answer in {column!r}: remove the row, or give it a text")
         for number, answer in enumerate(answers, start=1):
             if not isinstance(answer, str) or not answer.strip():
-                what = "empty" if isinstance(answer, str) else "null" if answer is None else _cut(repr(answer))
+                what = "empty" if isinstance(answer, str) else "null" if answer is None else f"{answer!r:.80}"
                 raise BadRow(
                     index,
                     f", answer {number} of {column!r} is {what}; it must be a string that is not empty: mend it, or "

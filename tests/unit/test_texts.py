@@ -104,7 +104,7 @@ def test_join_answers_numbers_the_row_that_is_bad(num_proc: int | None) -> None:
 def test_a_stream_is_joined_as_stored_rows_are_nested_or_not() -> None:
     stored = Dataset.from_list(HUB_ROWS, features=ELI5_FEATURES)
     texts = join_answers(stored)["text"][:]
-    for rows in (stored, stored.flatten()):
+    for rows in (stored, stored.flatten(), Dataset.from_dict({"text": texts, "id": range(len(texts))})):
         stream = join_answers(rows.to_iterable_dataset())
         assert isinstance(stream, IterableDataset)
         assert stream.column_names == ["text"]
@@ -119,9 +119,13 @@ def test_a_streams_faults_are_numbered_as_those_of_stored_rows() -> None:
         list(join_answers(rows, text_column="answer"))
     with pytest.raises(ValueError, match="no rows: 0 texts"):
         join_answers(rows.take(0))
-    nested = IterableDataset.from_generator(lambda: iter([{"answers": {"text": ["a"]}}, {"answers": None}]))
-    with pytest.raises(ValueError, match=r"row 1, answer 1 of 'answers.text' is null"):
-        list(join_answers(nested))
+    rows_of_answers = [{"answers": {"text": ["a"]}}, {"answers": None}]
+    for nested in (
+        IterableDataset.from_generator(lambda: iter(rows_of_answers)),
+        Dataset.from_list(rows_of_answers).to_iterable_dataset(),
+    ):
+        with pytest.raises(ValueError, match=r"row 1, answer 1 of 'answers.text' is null.* this one is {'answers': "):
+            list(join_answers(nested))
 
 
 def test_an_error_names_the_row_of_the_file_after_a_split() -> None:
