@@ -16,7 +16,10 @@ from tools.course import KERNEL
 
 TRAINS = re.compile(r"\.train\(|\.fit\(|\btrain\(|notebook_launcher\(|find_or_train\(|clmkit train")
 MEASURES = re.compile(r"perf_counter|%time|timeit|Time:")  # seconds differ
-NUMBERED = re.compile(r"0x[0-9a-f]+|model_id='\w+'|Time: .*")  # ids, and an estimate of seconds
+# Ids, and seconds: estimated, and as Keras and the live chart print them.
+NUMBERED = re.compile(
+    r"0x[0-9a-f]+|model_id='\w+'|Time: .*|[\d,]+ tokens/s, [\d,]+ s in all|\b\d+m?s(?:/epoch|/step)?(?= -|$)", re.M
+)
 LIGHT = {"01_login", "02_load_eli5", "03_flatten", "04_tokenize"}
 PATHS = [
     pytest.param(path, id=path.stem, marks=[] if path.stem in LIGHT else [pytest.mark.long, pytest.mark.timeout(1800)])

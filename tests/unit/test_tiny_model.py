@@ -92,7 +92,7 @@ def test_the_model_knows_some_english_before_it_is_tuned(tokenizer: PreTrainedTo
 # Trains the quick track whole, as notebook 06a does, whose own cell asserts that perplexity falls.
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_tuning_lowers_the_held_out_perplexity_to_0_7_of_what_it_was_and_1_75_bits_for_a_byte(
+def test_tuning_lowers_the_held_out_perplexity_to_0_7_of_what_it_was_and_1_67_bits_for_a_byte(
     tokenizer: PreTrainedTokenizerBase, tmp_path: Path
 ) -> None:
     track = replace(choose_track("quick"), output_dir=str(tmp_path))
@@ -103,4 +103,4 @@ def test_tuning_lowers_the_held_out_perplexity_to_0_7_of_what_it_was_and_1_75_bi
     after = score(model, blocks["test"], tokenizer=tokenizer)
     assert after.perplexity <= 0.7 * before, f"{before:.1f} before, {after.perplexity:.1f} after"
     assert after.bits_per_byte is not None
-    assert after.bits_per_byte <= 1.75
+    assert after.bits_per_byte <= 1.67
