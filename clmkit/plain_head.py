@@ -84,7 +84,7 @@ def _is_compiled(model: torch.nn.Module) -> bool:
     """Whether any part is: what is compiled takes no notice of a hook that comes or goes.
 
     ``torch.compile`` wraps a module, which it calls ``_orig_mod``; a module's own ``compile`` sets the other attribute.
-    Both names are private.
+    Both names are private; a test names them.
     """
     wrapped = any(name.endswith("_orig_mod") for name, _ in model.named_modules())
     return wrapped or any(part._compiled_call_impl is not None for part in model.modules())

@@ -117,10 +117,13 @@ def test_a_compiled_model_is_left_alone(wrapped: bool) -> None:
     model: Any = make("gpt2", PLAIN["gpt2"])
     blocks = Dataset.from_dict(rows())
     expected = score(model, blocks)
-    if wrapped:
+    if wrapped:  # the names are private, and what plain_head asks for
         model = torch.compile(model, backend="eager")
+        assert "_orig_mod" in dict(model.named_modules())
     else:
+        assert model._compiled_call_impl is None
         model.compile(backend="eager")
+        assert model._compiled_call_impl is not None
     with evaluation_mode(model):
         assert plain_head(model) is None
     assert score(model, blocks).summed_loss == pytest.approx(expected.summed_loss, rel=1e-5)
