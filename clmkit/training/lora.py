@@ -31,25 +31,26 @@ ARABIC_TEXT = """\
 الجواب. ولا يصلح ما يقوله المهايئ ولا النموذج مصدرًا للحقائق."""
 
 
-def add_adapter(model: PreTrainedModel, config: LoraConfig) -> PeftModel:
+def add_adapter(model: PreTrainedModel | PeftModel, config: LoraConfig) -> PeftModel:
     """Freeze a model and add trainable matrices to it: ``peft.get_peft_model``, LoRA (arXiv 2106.09685).
 
     Args:
-        model: Any causal language model; it is changed in place.
+        model: Any causal language model; it is changed in place. An adapter that it has already gives way to the new
+            one, as where a notebook's cell is run again with another rank.
         config: Which layers get an adapter, and of which rank.
 
     Returns:
         The model with its adapter, of which only the adapter is trained; the adapter is in float32.
     """
     with _old_name_of_a_property():
-        return cast(PeftModel, get_peft_model(model, config))  # a mixed one has to be asked for
+        return cast(PeftModel, get_peft_model(_bare(model), config))  # a mixed one has to be asked for
 
 
-def load_adapter(model: PreTrainedModel, name: str | Path, *, trainable: bool = False) -> PeftModel:
+def load_adapter(model: PreTrainedModel | PeftModel, name: str | Path, *, trainable: bool = False) -> PeftModel:
     """Add an adapter to the model that it was trained for: ``peft.PeftModel.from_pretrained``.
 
     Args:
-        model: The base model; it is changed in place.
+        model: The base model; it is changed in place. An adapter that it has already gives way to this one.
         name: The adapter's folder, or its repository on the Hub.
         trainable: Whether the adapter is to be trained further.
 
@@ -61,7 +62,12 @@ def load_adapter(model: PreTrainedModel, name: str | Path, *, trainable: bool = 
     """
     folder = download_adapter(str(name))
     with _old_name_of_a_property():
-        return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+        return PeftModel.from_pretrained(_bare(model), folder, is_trainable=trainable)
+
+
+def _bare(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The model without an adapter; PEFT would put another into the layers of the first."""
+    return cast(PreTrainedModel, model.unload()) if isinstance(model, PeftModel) else model
 
 
 @contextmanager
