@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
-from clmkit.kept import BATCH, LISTS, converted, keep, kept_file, plain, shaped
+from clmkit.kept import BATCH, LISTS, converted, keep, kept_file, plain, reshaped
 from clmkit.texts import find_text_column, no_column
 
 Parts = Sequence[tuple[str, Dataset]]  # each file's name, and its rows
@@ -115,4 +115,4 @@ def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     try:
         return converted(column, kind)
     except pa.ArrowInvalid:  # bytes that are to be text, of which nobody says that they are
-        return pa.array([shaped(value, kind) for value in column.to_pylist()], kind)
+        return reshaped(column, kind)

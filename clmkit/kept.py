@@ -96,9 +96,28 @@ def converted(column: pa.Array, kind: pa.DataType) -> pa.Array:
                 raise pa.ArrowNotImplementedError
             column = column.cast(kind)
         except (pa.ArrowNotImplementedError, pa.ArrowTypeError):  # the latter of objects with other keys
-            column = pa.array([shaped(value, kind) for value in column.to_pylist()], kind)
+            column = reshaped(column, kind)
     column.validate(full=True)
     return column
+
+
+def reshaped(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """A column value by value in another type, with text wherever that has a string.
+
+    Raises:
+        pa.ArrowInvalid: If a value is beyond what the type can take.
+    """
+    values = pa.array([shaped(value, kind) for value in column.to_pylist()], _stored(kind))
+    return values.cast(kind) if values.type != kind else values
+
+
+def _stored(kind: pa.DataType) -> pa.DataType:
+    """How Arrow stores a type: it makes no array of Python's values in an extension's, which Datasets' Json is."""
+    if isinstance(kind, LISTS):
+        return pa.list_(_stored(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _stored(field.type)) for field in kind])
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
 def shaped(value: Any, kind: pa.DataType) -> Any:

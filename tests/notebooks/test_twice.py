@@ -15,7 +15,7 @@ from tests.notebooks.test_notebooks import workspace as workspace  # a fixture
 from tools.course import KERNEL
 
 TRAINS = re.compile(r"\.train\(|\.fit\(|\btrain\(|notebook_launcher\(|find_or_train\(|clmkit train")
-MEASURES = re.compile(r"perf_counter|%time|timeit|Time:|seconds\[|tracing_count")  # seconds differ, and counts since the start
+MEASURES = re.compile(r"perf_counter|%time|timeit|Time:|seconds\[|tracing_count")  # seconds, and counts of all so far
 # Ids, and seconds: estimated, and as Keras and the live chart print them.
 NUMBERED = re.compile(
     r"0x[0-9a-f]+|model_id='\w+'|Time: .*|[\d,]+ tokens/s, [\d,]+ s in all|\b\d+m?s(?:/epoch|/step)?(?= -|$)", re.M

@@ -587,6 +587,14 @@ def test_files_of_other_types_are_read_together_where_their_text_is_alike(tmp_pa
         load_files([str(tmp_path / name) for name in ("a.jsonl", "e.jsonl")])
 
 
+def test_an_object_without_keys_within_another_is_no_hindrance_beside_other_files(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n{"text": "Two.", "id": {"a": null, "b": {}}}\n')
+    (tmp_path / "b.json").write_text('[{"text": "Three."}]')
+    loaded = load_files([str(tmp_path / name) for name in ("a.jsonl", "b.json")])
+    assert list(join_answers(loaded)["text"]) == ["One.", "Two.", "Three."]
+    assert loaded["id"][:] == [None, {"a": None, "b": {}}, None]
+
+
 def test_a_bad_row_is_named_by_its_file_and_its_row_there(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n' * 20)
     (tmp_path / "b.jsonl").write_text('{"text": "Two."}\n' * 7 + '{"text": null}\n' + '{"text": "Two."}\n' * 7)
