@@ -33,9 +33,10 @@ def ways() -> tuple[dict[str, Callable[[list[str], int], list[str]]], list[str]]
 
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
     model = AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
-    model.generation_config.eos_token_id = None  # no text ends sooner than the others
+    no_token = len(tokenizer)  # ends a text, so that none ends sooner than the others
+    model.generation_config.eos_token_id = no_token
     compiled = AutoModelForCausalLM.from_pretrained(BUNDLED / "tiny_gpt2")
-    compiled.generation_config.update(eos_token_id=None, cache_implementation="static")
+    compiled.generation_config.update(eos_token_id=no_token, cache_implementation="static")
     compiled.forward = torch.compile(compiled.forward, dynamic=False)
     generator = pipeline("text-generation", model=model, tokenizer=tokenizer)
     how: dict[str, Any] = {"do_sample": False}
