@@ -21,9 +21,7 @@ TEXT_TYPES = ("string", "large_string", "string_view")
 INNER_COLUMNS = {"answers": "text", "messages": "content", "conversations": "value"}
 LIKELY = {"text", *INNER_COLUMNS.values()}  # the last part of the name of a column with text
 MANY = 20  # names in an error
-NOT_BLANK = (
-    f"[^{''.join(filter(str.isspace, map(chr, range(0x3001))))}]"  # str.strip leaves something, as RE2 writes it
-)
+NOT_BLANK = f"[^{''.join(filter(str.isspace, map(chr, range(0x3001))))}]"  # str.strip leaves something, for RE2
 
 
 def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED) -> DatasetDict:
@@ -141,19 +139,18 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
     except ValueError as error:
         files = ", ".join(rows_by_file(dataset))
         raise ValueError(f"{files}: {error}" if files else str(error)) from error
-    in_arrow = (dataset.features or Features()).flatten().get(column) in (Value("string"), List(Value("string")))
-    if isinstance(dataset, IterableDataset):
-        # Else datasets 4 makes tables of single rows, in which a null has no type. (Private to it; a test names it.)
-        in_arrow = in_arrow and dataset._ex_iterable.iter_arrow is not None
-    rows = dataset.with_format("arrow") if in_arrow else dataset
     how: dict[str, Any] = {"batched": True, "with_indices": True, "fn_kwargs": {"column": column}}
     how["features"] = Features({"text": Value("string")})
-    if isinstance(rows, IterableDataset):
-        # A stream of tables removes columns of what the function gives: the text, where the rows' own was called so.
-        return rows.map(_join_streamed, **how, remove_columns=None if in_arrow else list(columns)).with_format(None)
-    join = partial(rows.map, _join_table if in_arrow else _join_batch, remove_columns=list(columns))
+    in_arrow = (dataset.features or Features()).flatten().get(column) in (Value("string"), List(Value("string")))
+    if isinstance(dataset, IterableDataset):
+        # Datasets 4 makes tables of single rows of others, in which a null has no type. (Private; a test names it.)
+        if in_arrow and dataset._ex_iterable.iter_arrow is not None:
+            # No remove_columns: of a stream of tables they go after the function, the text too if it is called so.
+            return dataset.with_format("arrow").map(_join_streamed, **how).with_format(None)
+        return dataset.map(_join_streamed, **how, remove_columns=list(columns))
+    join = partial(dataset.with_format("arrow").map, _join_table) if in_arrow else partial(dataset.map, _join_batch)
     try:
-        return join(**how, num_proc=num_proc, desc=_("Join answers")).with_format(None)
+        return join(**how, remove_columns=list(columns), num_proc=num_proc, desc=_("Join answers")).with_format(None)
     except BadRow as error:
         raise ValueError(f"{place_of(dataset, error.row)}{error.problem}") from error
 
@@ -251,11 +248,12 @@ class BadRow(ValueError):
 
 def _join_streamed(batch: Any, indices: list[int], column: str) -> Any:
     """Join, and show a row that has no text: its number tells little once a stream is shuffled or shared."""
+    in_arrow = isinstance(batch, pa.Table)
     try:
-        return (_join_table if isinstance(batch, pa.Table) else _join_batch)(batch, indices, column)
+        return (_join_table if in_arrow else _join_batch)(batch, indices, column)
     except BadRow as error:
-        at, table = error.row - indices[0], isinstance(batch, pa.Table)
-        row = batch.slice(at, 1).to_pylist()[0] if table else {name: values[at] for name, values in batch.items()}
+        at = error.row - indices[0]
+        row = batch.slice(at, 1).to_pylist()[0] if in_arrow else {name: values[at] for name, values in batch.items()}
         raise ValueError(f"{error}: this one is {reprlib.repr(row)}") from error
 
 
@@ -293,7 +291,8 @@ def _join_batch(batch: dict[str, list[Any]], indices: list[int], column: str) ->
             raise BadRow(index, f" has no answer in {column!r}: remove the row, or give it a text")
         for number, answer in enumerate(answers, start=1):
             if not isinstance(answer, str) or not answer.strip():
-                what = "empty" if isinstance(answer, str) else "null" if answer is None else f"{answer!r:.80}"
+                shown = "empty" if isinstance(answer, str) else "null" if answer is None else repr(answer)
+                what = shown if len(shown) <= 80 else f"{shown[:80]}..."
                 rule = "it must be a string that is not empty: mend it, or remove the row"
                 raise BadRow(index, f", answer {number} of {column!r} is {what}; {rule}")
         texts.append(" ".join(answers))
