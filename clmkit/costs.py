@@ -17,7 +17,7 @@ from clmkit.messages import _, join_sentences, ngettext
 
 # Measured in float32 on two CPU cores, with the tiny GPT-2 and with a random model of DistilGPT2's shape. A CPU with
 # bfloat16 is faster (benchmarks/README.md).
-CPU_TOKENS_PER_SECOND = {"quick": 3000, "full": 290}
+CPU_TOKENS_PER_SECOND = {"quick": 7000, "full": 360}
 DISTILGPT2_PARAMETERS = 82e6
 ELI5_TOKENS_PER_ROW = 334  # of GPT-2's, in real rows; four in five are trained on
 TRAINING_BYTES = 16  # of each parameter in float32: itself, its gradient, and AdamW's two averages

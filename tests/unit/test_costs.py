@@ -81,9 +81,9 @@ def test_the_rate_goes_by_the_size(
 
 def test_ten_minutes_are_what_they_are_said_to_be() -> None:
     said = describe_minutes(82e6, 5000, 334, 3, 128)
-    assert "about 230 minutes" in said
-    assert "choose_track(rows=217)" in said
-    seconds = 217 * 0.8 * 334 * 3 / tokens_per_second(82e6)
+    assert "about 186 minutes" in said
+    assert "choose_track(rows=269)" in said
+    seconds = 269 * 0.8 * 334 * 3 / tokens_per_second(82e6)
     assert 590 < seconds <= 600
 
 
@@ -94,7 +94,7 @@ def test_another_model_on_the_sample_is_told_its_minutes_unless_it_is_to_be_aske
     monkeypatch.setattr("clmkit.tracks.model_facts", lambda name: ModelFacts(135_000_000, None))
     choose_track("quick", model=CHAT_MODELS["quick"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "Training takes about 24 minutes on two CPU cores. Ten minutes are enough for 199 rows" in said
+    assert "Training takes about 20 minutes on two CPU cores. Ten minutes are enough for 246 rows" in said
     choose_track("quick", model=CHAT_MODELS["quick"], rows=40, epochs=1)
     said = " ".join(capsys.readouterr().out.split())
     assert "Training takes about 1 minute on two CPU cores. To change it" in said

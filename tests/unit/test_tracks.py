@@ -248,10 +248,10 @@ def test_the_full_track_on_a_cpu_tells_the_minutes_of_these_rows_and_epochs(
 ) -> None:
     machine(gpu=False, problem=None)
     choose_track("full", rows=1000, epochs=2)
-    # 80 % of 1,000 rows, 334 tokens each, twice, at 290 tokens a second.
-    assert "Training takes about 31 minutes on two CPU cores" in capsys.readouterr().out
+    # 80 % of 1,000 rows, 334 tokens each, twice, at 360 tokens a second.
+    assert "Training takes about 25 minutes on two CPU cores" in capsys.readouterr().out
     choose_track("full")
-    assert "about 230 minutes" in capsys.readouterr().out
+    assert "about 186 minutes" in capsys.readouterr().out
 
 
 def test_each_track_has_its_own_data_model_and_arguments(machine: Machine) -> None:
@@ -301,7 +301,7 @@ def test_own_data_gets_a_speed_since_its_size_is_not_known(tmp_path: Path, capsy
     path.write_text("text\nA line.\n", encoding="utf-8")
     choose_track("quick", data=path)
     printed = capsys.readouterr().out
-    assert "3,000 tokens and epoch" in printed
+    assert "7,000 tokens and epoch" in printed
     assert "a minute" not in printed
 
 
