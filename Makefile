@@ -67,7 +67,8 @@ $(REAL_STAMP): tools/real_model.py $(STAMP)
 real-model: $(STAMP) ## get the real model of notebook 9, 90 MB, which the setup does too (REAL=0: without it)
 	@$(PY) -m tools.real_model
 
-# By uv, which takes a fifth of the time, where it is there or pip can get it. torch comes by pip in any case: which build
+# By uv, which takes a fifth of the time, where it is there or pip can get it. It compiles only when it is told to, and where
+# Python may not write, each process would compile pandas and TensorFlow anew. torch comes by pip in any case: which build
 # of it suits this machine, only pip's settings may say. Of all else the file's hash must be one of the lock's.
 QUIETLY := --disable-pip-version-check --quiet
 CHECKED := --no-deps --require-hashes --requirement
@@ -80,7 +81,7 @@ endef
 
 define install
 @if command -v uv > /dev/null || $(1)/bin/python -m pip install $(QUIETLY) uv; then \
-    PATH="$$PATH:$(1)/bin" uv pip install --python $(1)/bin/python $(2); \
+    PATH="$$PATH:$(1)/bin" uv pip install --compile-bytecode --python $(1)/bin/python $(2); \
 else $(1)/bin/python -m pip install --disable-pip-version-check $(2); fi
 endef
 
