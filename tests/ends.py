@@ -62,7 +62,7 @@ def set_up(folder: Path, pins: dict[str, str]) -> Path:
     wanted = [f"{name}=={version}" for name, version in pins.items() if not GPU_BUILD.match(name)]
     pip, uv = [str(python), "-m", "pip", "install"], [sys.executable, "-m", "uv", "pip", "install"]
     subprocess.run([*pip, "--quiet", "--no-deps", f"torch=={pins['torch']}"], check=True)
-    subprocess.run([*uv, "--quiet", "--python", str(python), *wanted], check=True)
+    subprocess.run([*uv, "--quiet", "--compile-bytecode", "--python", str(python), *wanted], check=True)
     subprocess.run([*pip, "--quiet", "--no-deps", "--editable", str(ROOT)], check=True)
     return python
 

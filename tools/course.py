@@ -39,6 +39,8 @@ HEADLESS = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
 
+INTERRUPTED = 130  # a shell's status for what Ctrl-C has ended
+
 CHAT_NOTEBOOK = "09_todays_models"  # its model does not come with the course
 
 # Encrypts what passes between the runner and a kernel, which would otherwise print a warning that it is not.
@@ -243,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The words after ``python -m tools.course``; ``None`` takes them from the command line.
 
     Returns:
-        The exit status: 0 if every notebook ran.
+        The exit status: 0 if every notebook ran, 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         prog="python -m tools.course", description="Run every notebook in order and show what each one found."
@@ -262,6 +264,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (RuntimeError, ValueError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\n" + _("Interrupted. What was executed until then is in {folder}.", folder=options.output))
+        return INTERRUPTED
     print("\n" + format_table(results, time.perf_counter() - start))
     print("\n" + _("Open {page} to read the executed notebooks.", page=options.output / "index.html"))
     return 0

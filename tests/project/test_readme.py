@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
 import nbformat
@@ -196,6 +197,14 @@ def test_setup_runs_once_and_again_when_a_lock_changes(tmp_path: Path, changed: 
     with (tmp_path / "requirements" / changed).open("a") as lock:
         lock.write("one-more==1.0\n")
     assert ("pip install" in planned()) is (changed != "keras.txt" or keras == "1")
+
+
+@pytest.mark.parametrize("package", ["pandas", "matplotlib"])
+def test_what_setup_installs_is_compiled(package: str) -> None:
+    found = find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    assert Path(cache_from_source(found.origin)).is_file(), "every process compiles what it imports: make setup"
 
 
 def test_the_container_is_set_up_by_a_command_of_the_page_on_machines() -> None:

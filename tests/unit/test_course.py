@@ -1,6 +1,11 @@
 """The course runner: it executes in order, shows what was found, and stops at what fails."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -8,6 +13,9 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools.course import NotebookResult, format_table, main, run_course
+
+ROOT = Path(__file__).parents[2]
+SLEEP = "import time; time.sleep(500)"
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +28,13 @@ def write_notebook(path: Path, *sources: str, kernel: str | None = None) -> None
     cells[-1].metadata["tags"] = ["result"]
     metadata = {"kernelspec": {"name": kernel, "display_name": kernel}} if kernel else {}
     nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
+
+
+def wait_until(ready: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not ready():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_notebooks_run_in_order_in_one_folder_and_leave_pages(tmp_path: Path) -> None:
@@ -81,12 +96,28 @@ def test_what_runs_beside_a_failing_notebook_is_ended_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_notebook(tmp_path / "01_broken.ipynb", "import time; time.sleep(2)", "1 / 0")
-    write_notebook(tmp_path / "02_long.ipynb", "print('begun')", "import time; time.sleep(500)")
+    write_notebook(tmp_path / "02_long.ipynb", "print('begun')", SLEEP)
     write_notebook(tmp_path / "03_never.ipynb", "print('never')")
     assert main(["--notebooks", str(tmp_path), "--output", str(tmp_path / "build"), "--jobs", "2"]) == 1
     assert "01_broken.ipynb failed in cell 3 of 3" in capsys.readouterr().err
     assert "begun" in (tmp_path / "build" / "02_long.ipynb").read_text(encoding="utf-8")
     assert not (tmp_path / "build" / "03_never.ipynb").exists()
+
+
+def test_ctrl_c_ends_the_kernels_and_says_where_the_rest_is(tmp_path: Path) -> None:
+    for name in ("01_long", "02_long"):
+        write_notebook(tmp_path / f"{name}.ipynb", f"open('{name}', 'w').write(str(__import__('os').getpid()))", SLEEP)
+    words = ["-m", "tools.course", "--notebooks", str(tmp_path), "--output", str(tmp_path / "build"), "--jobs", "2"]
+    course = subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    begun = [tmp_path / "build" / name for name in ("01_long", "02_long")]
+    wait_until(lambda: all(file.is_file() and file.read_text() for file in begun))
+    course.send_signal(signal.SIGINT)
+    printed, errors = course.communicate(timeout=60)
+    assert (course.returncode, errors) == (130, "")
+    assert f"Interrupted. What was executed until then is in {tmp_path / 'build'}." in printed
+    assert not [file for file in begun if Path("/proc", file.read_text()).exists()]
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1"])
