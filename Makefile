@@ -147,7 +147,7 @@ colab: setup $(COLAB_STAMP) ## run every notebook on what Google has installed i
 doctor: setup ## say what on this machine would keep the course from working
 	@$(PY) -m clmkit doctor
 
-bench: setup ## measure everything in benchmarks/ (most of an hour), and write the tables and pictures of its README
+bench: setup ## measure everything in benchmarks/ (somewhat more than an hour), and write the tables and pictures of its README
 	@for script in text_to_blocks training memory busy generation keras_fit starting report; do $(PY) -m benchmarks.$$script || exit 1; done
 
 gpu-report: ## on a machine with a GPU: measure the course's job on it (PYTHON with torch, transformers and accelerate)

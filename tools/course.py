@@ -10,8 +10,10 @@ import os
 import re
 import sys
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import nbformat
 import zmq
@@ -38,6 +40,8 @@ HEADLESS = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
+
+T = TypeVar("T")
 
 INTERRUPTED = 130  # a shell's status for what Ctrl-C has ended
 
@@ -97,7 +101,21 @@ def run_course(notebooks: Path, output: Path, *, keras: bool = True, jobs: int =
     os.environ.update(HEADLESS)
     if jobs > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // jobs, 1)))
-    return asyncio.run(_run_notebooks(paths, output, jobs))
+    return _run_in_thread(_run_notebooks(paths, output, jobs))
+
+
+def _run_in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run it beside the main thread, where Ctrl-C arrives: there each nbclient takes it for its own kernel alone."""
+    with asyncio.Runner() as runner, ThreadPoolExecutor(1) as pool:
+        task = runner.get_loop().create_task(work)
+        ended = pool.submit(runner.get_loop().run_until_complete, task)
+        try:
+            while not wait([ended], timeout=1).done:  # Windows tells of Ctrl-C only between two waits
+                pass
+        except KeyboardInterrupt:
+            runner.get_loop().call_soon_threadsafe(task.cancel)
+            raise
+        return ended.result()
 
 
 async def _run_notebooks(paths: list[Path], output: Path, jobs: int) -> list[NotebookResult]:
@@ -145,12 +163,16 @@ async def _run_notebook(path: Path, output: Path) -> NotebookResult:
     for cell in notebook.cells:
         if cell.cell_type == "code":  # or a run that fails would keep an earlier run's results after the failure
             cell.outputs, cell.execution_count = [], None
-    reached = 0
+    reached, last = 0, max((i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"), default=-1)
 
     def on_cell_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
         nonlocal reached
         reached = cell_index + 1
         bar.update(cell_index - bar.n)
+
+    def on_cell_executed(cell_index: int, **_reply: object) -> None:
+        if cell_index == last:  # until then a kernel that is ended early would tell what its sockets miss
+            client.shutdown_kernel = "graceful"
 
     start = time.perf_counter()
     with tqdm(
@@ -162,6 +184,8 @@ async def _run_notebook(path: Path, output: Path) -> NotebookResult:
             timeout=None if os.environ["CLMKIT_TRACK"] == "full" else 600,
             resources={"metadata": {"path": str(output)}},
             on_cell_start=on_cell_start,
+            on_cell_executed=on_cell_executed,
+            shutdown_kernel="immediate",
         )
         try:
             if not left_out:
