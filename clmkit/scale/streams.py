@@ -1,10 +1,13 @@
 """Train on data larger than memory and disk: rows are read, tokenized and cut into blocks as training needs them."""
 
+import atexit
+import gc
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pyarrow as pa
@@ -72,6 +75,18 @@ def hold_out(texts: IterableDataset, share: float, rows: int) -> tuple[IterableD
     return select(False), Dataset.from_dict({"text": [row["text"] for row in select(True).take(rows)]})
 
 
+Blocks = Generator[dict[str, list[int]], None, None]
+_being_read = WeakSet[Blocks]()
+
+
+@atexit.register
+def _stop_reading() -> None:
+    """End what reads Parquet for Datasets: where it outlives Python, it aborts it (apache/arrow#45214)."""
+    for blocks in list(_being_read):
+        blocks.close()
+    gc.collect()  # the readers stand in circles
+
+
 class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
     """An endless stream of blocks, of which each process takes its share, and which can go on from any block.
 
@@ -114,10 +129,11 @@ class BlockStream(torch.utils.data.IterableDataset[dict[str, list[int]]]):
         if get_worker_info() is not None:
             raise ValueError("a stream is read by the process that trains: leave dataloader_num_workers at 0")
         blocks = self._all_blocks()
+        _being_read.add(blocks)
         while True:
             yield list(islice(blocks, self.processes))[self.rank]
 
-    def _all_blocks(self) -> Iterator[dict[str, list[int]]]:
+    def _all_blocks(self) -> Blocks:
         """The blocks of all processes, without end."""
         while True:
             at_the_beginning = self._state["rows"] is None and self._state["blocks"] == 0

@@ -341,9 +341,9 @@ def try_files(tokenizer: PreTrainedTokenizerBase, seconds: float) -> dict[str, i
 
 
 @pytest.mark.usefixtures("_no_bars")
-@pytest.mark.parametrize("minutes", [1, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("minutes", [1 / 3, pytest.param(30, marks=[pytest.mark.long, pytest.mark.timeout(3000)])])
 def test_whatever_a_file_is_like_its_text_comes_out_token_for_token_or_a_sentence_says_where_not(
-    minutes: int, tokenizer: PreTrainedTokenizerBase, record_property: Callable[[str, object], None]
+    minutes: float, tokenizer: PreTrainedTokenizerBase, record_property: Callable[[str, object], None]
 ) -> None:
     counts = try_files(tokenizer, 60 * minutes)
     record_property("files", counts)

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -21,7 +23,7 @@ from clmkit.scale.streams import BlockStream, Stream, hold_out, is_held_out
 from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers
 from clmkit.tokenization import tokenize
-from clmkit.tracks import choose_track
+from clmkit.tracks import BUNDLED, choose_track
 from tests.training import jobs
 from tests.training.launch import run
 
@@ -233,3 +235,33 @@ def test_a_stream_is_read_in_the_encoding_that_is_named(
     read = "".join(tokenizer.decode(block) for block in first_epoch(prepared.stream))
     assert "étés à Noël" in read
     assert "hivers à Pâques" in read
+
+
+AT_THE_END = """
+import atexit, gc, sys, types
+
+@atexit.register  # before clmkit's own, so that it runs after
+def count_readers():
+    alive = [thing for thing in gc.get_objects() if type(thing) is types.GeneratorType and thing.gi_frame is not None]
+    print(sum(generator.gi_code.co_name == "_iter_arrow" for generator in alive), "of Datasets' iterators")
+
+from datasets import load_dataset
+from transformers import AutoTokenizer
+from clmkit.scale.streams import BlockStream
+from clmkit.texts import join_answers
+from clmkit.tokenization import tokenize
+
+rows = load_dataset("parquet", data_files=sys.argv[1], split="train", streaming=True)
+tokens = tokenize(join_answers(rows), AutoTokenizer.from_pretrained(sys.argv[2]))
+blocks = iter(BlockStream(tokens, 8, window=2, seed=0))
+print(len(next(blocks)["input_ids"]))
+"""
+
+
+def test_nothing_reads_parquet_any_more_when_python_ends(tmp_path: Path) -> None:
+    """In some runs pyarrow's reader aborted Python then: ``terminate called without an active exception``."""
+    file = tmp_path / "texts.parquet"
+    parquet.write_table(pa.table({"text": ["the sky is blue because of the air"] * 100}), file, row_group_size=10)
+    python = [sys.executable, "-c", AT_THE_END, str(file), str(BUNDLED / "tiny_gpt2")]
+    ended = subprocess.run(python, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "8\n0 of Datasets' iterators\n"), ended.stderr
