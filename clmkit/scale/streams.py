@@ -81,7 +81,7 @@ _being_read = WeakSet[Blocks]()
 
 @atexit.register
 def _stop_reading() -> None:
-    """End what reads Parquet for Datasets: where it outlives Python, it aborts it (apache/arrow#45214)."""
+    """End what reads Parquet for Datasets: where it outlives Python, it may abort it (apache/arrow#45214)."""
     for blocks in list(_being_read):
         blocks.close()
     gc.collect()  # the readers stand in circles

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Features, IterableDataset, List, Value
 from datasets.config import HF_DATASETS_CACHE
 
@@ -153,14 +154,26 @@ def _read_csv(source: Source) -> Iterator[list[str]]:
     return csv_texts(source.path, str(source.column), source.encoding)
 
 
+def _values_at(rows: pa.Array, name: str, key: str) -> list[Any]:
+    """What stands in a column, or under a key of its objects."""
+    if pa.types.is_struct(rows.type) and rows.type.get_field_index(key) >= 0 and not rows.null_count:
+        return list(pc.struct_field(rows, [key]).to_pylist())
+    return [value_at({name: value}, f"{name}.{key}" if key else name) for value in rows.to_pylist()]
+
+
 def _read_parquet(source: Source) -> Iterator[list[str]]:
     column, done = str(source.column), 0
     with open_parquet(source.path) as file:
         name = column if column in file.schema_arrow.names else column.partition(".")[0]
-        for batch in file.iter_batches(ROWS, columns=[name]):
-            values = converted(batch.column(0), plain(batch.column(0).type, column[len(name) + 1 :])).to_pylist()
+        # Of an object the text alone: an object with other keys may have to be converted value by value.
+        key, wanted = (
+            column[len(name) + 1 :],
+            column if pa.types.is_struct(file.schema_arrow.field(name).type) else name,
+        )
+        for batch in file.iter_batches(ROWS, columns=[wanted]):
+            values = converted(batch.column(0), plain(batch.column(0).type, key))
             try:
-                texts = join_values([value_at({name: value}, column) for value in values], column)
+                texts = join_values(_values_at(values, name, key), column)
             except BadRow as error:
                 raise ValueError(f"{source.path}, row {done + error.row}{error.problem}") from error
             yield texts
