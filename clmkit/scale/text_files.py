@@ -154,11 +154,12 @@ def _read_csv(source: Source) -> Iterator[list[str]]:
     return csv_texts(source.path, str(source.column), source.encoding)
 
 
-def _values_at(rows: pa.Array, name: str, key: str) -> list[Any]:
-    """What stands in a column, or under a key of its objects."""
+def _values_at(rows: pa.Array, name: str, column: str) -> list[Any]:
+    """What stands in a column of this name, or for ``"answers.text"`` under a key of its objects."""
+    key = column[len(name) + 1 :]
     if pa.types.is_struct(rows.type) and rows.type.get_field_index(key) >= 0 and not rows.null_count:
         return list(pc.struct_field(rows, [key]).to_pylist())
-    return [value_at({name: value}, f"{name}.{key}" if key else name) for value in rows.to_pylist()]
+    return [value_at({name: value}, column) for value in rows.to_pylist()]
 
 
 def _read_parquet(source: Source) -> Iterator[list[str]]:
@@ -166,14 +167,11 @@ def _read_parquet(source: Source) -> Iterator[list[str]]:
     with open_parquet(source.path) as file:
         name = column if column in file.schema_arrow.names else column.partition(".")[0]
         # Of an object the text alone: an object with other keys may have to be converted value by value.
-        key, wanted = (
-            column[len(name) + 1 :],
-            column if pa.types.is_struct(file.schema_arrow.field(name).type) else name,
-        )
+        wanted = column if pa.types.is_struct(file.schema_arrow.field(name).type) else name
         for batch in file.iter_batches(ROWS, columns=[wanted]):
-            values = converted(batch.column(0), plain(batch.column(0).type, key))
+            values = converted(batch.column(0), plain(batch.column(0).type, column[len(name) + 1 :]))
             try:
-                texts = join_values(_values_at(values, name, key), column)
+                texts = join_values(_values_at(values, name, column), column)
             except BadRow as error:
                 raise ValueError(f"{source.path}, row {done + error.row}{error.problem}") from error
             yield texts

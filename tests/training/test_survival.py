@@ -19,6 +19,7 @@ from clmkit.scale.checkpoints import MARK, checkpoints, last_whole, mark_whole, 
 from clmkit.scale.guard import TERMINATED
 from tests.training import jobs
 from tests.training.launch import FORKS, finish, log_of, record, run, same_weights, start
+from tests.waiting import wait_for
 
 # A kill is to come a few milliseconds after a run begins to save, and SIGTERM has half a minute.
 pytestmark = pytest.mark.alone
@@ -26,15 +27,6 @@ pytestmark = pytest.mark.alone
 Words = Callable[..., list[str]]
 KILLS = {"train": 8, "save": 6, "evaluate": 6}
 TIMES = {"train": range(1, 12), "save": (2, 3), "evaluate": (1, 2)}  # after which beginnings of a phase the kill comes
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.0005)
-    return True
 
 
 def kill_in(phase: str, words: list[str], log: Path, chance: random.Random) -> str | None:

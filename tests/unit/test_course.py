@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tests.waiting import wait_for
 from tools.course import NotebookResult, format_table, main, run_course
 
 ROOT = Path(__file__).parents[2]
@@ -28,13 +27,6 @@ def write_notebook(path: Path, *sources: str, kernel: str | None = None) -> None
     cells[-1].metadata["tags"] = ["result"]
     metadata = {"kernelspec": {"name": kernel, "display_name": kernel}} if kernel else {}
     nbformat.write(new_notebook(cells=cells, metadata=metadata), path)
-
-
-def wait_until(ready: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not ready():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_notebooks_run_in_order_in_one_folder_and_leave_pages(tmp_path: Path) -> None:
@@ -112,7 +104,7 @@ def test_ctrl_c_ends_the_kernels_and_says_where_the_rest_is(tmp_path: Path) -> N
         [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     begun = [tmp_path / "build" / name for name in ("01_long", "02_long")]
-    wait_until(lambda: all(file.is_file() and file.read_text() for file in begun))
+    assert wait_for(lambda: all(file.is_file() and file.read_text() for file in begun), 120)
     course.send_signal(signal.SIGINT)
     printed, errors = course.communicate(timeout=60)
     assert (course.returncode, errors) == (130, "")
