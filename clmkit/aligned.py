@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 from datasets import Dataset, concatenate_datasets
 
+from clmkit.columns import find_text_column, no_column
 from clmkit.kept import BATCH, LISTS, converted, keep, kept_file, plain, reshaped
-from clmkit.texts import find_text_column, no_column
 
 Parts = Sequence[tuple[str, Dataset]]  # each file's name, and its rows
 

@@ -24,9 +24,10 @@ def as_conversations(rows: Dataset) -> Dataset:
 
     Args:
         rows: With the columns ``question`` and ``answer``; or as ELI5 has them: ``title``, and ``answers`` whose first
-            text is taken; or with conversations already, in ``messages``. Of those, what follows the last answer is cut
-            off, a content may be a list of parts that are all texts, and a row in which a tool is called, or a message
-            has no text, is left out: an answer that took a tool can't be learned without it.
+            text is taken, which may be an object of lists, a list of objects, or texts; or with conversations already,
+            in ``messages``. Of those, what follows the last answer is cut off, a content may be a list of parts that
+            are all texts, and a row in which a tool is called, or a message has no text, is left out: an answer that
+            took a tool can't be learned without it.
 
     Returns:
         One column, ``messages``: lists of ``role`` (``"user"``, then ``"assistant"``) and ``content``.
@@ -38,7 +39,7 @@ def as_conversations(rows: Dataset) -> Dataset:
     if {"question", "answer"} <= columns:
         found = [_messages(row["question"], [row["answer"]]) for row in rows.select_columns(["question", "answer"])]
     elif {"title", "answers"} <= columns:
-        found = [_messages(row["title"], row["answers"]["text"]) for row in rows]
+        found = [_messages(row["title"], _answers(row["answers"])) for row in rows]
     elif "messages" in columns:
         found = list(map(_plain_messages, rows["messages"]))
         wanted = "messages that are all texts and end with an answer"
@@ -70,6 +71,13 @@ def _plain_messages(messages: Any) -> list[dict[str, str]]:
 def _text(cell: Any) -> str:
     """What a cell says, without space around it; a number is text too, and nothing is none."""
     return "" if cell is None else str(cell).strip()
+
+
+def _answers(answers: Any) -> list[Any]:
+    """The texts of a row's answers."""
+    found = answers.get("text") if isinstance(answers, dict) else answers
+    found = found if isinstance(found, list) else [found]
+    return [one.get("text") if isinstance(one, dict) else one for one in found]
 
 
 def _messages(question: Any, answers: Sequence[Any] | None) -> list[dict[str, str]]:

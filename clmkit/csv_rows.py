@@ -18,6 +18,7 @@ from clmkit.packed import DataFile, encoding_of, open_unpacked, suffix_of
 LONGEST = 2**31 - 1  # characters in a cell: the most that fits on every system
 SEPARATORS = ",;\t|"
 SEPARATOR_LINE = re.compile(rf"sep=([{SEPARATORS}])\s*$", re.IGNORECASE)  # which Excel writes and hides
+BLANK = ("\n", "\r\n", "\r")  # lines
 Row = tuple[int, list[str]]  # with the line of the file in which it begins
 
 
@@ -64,12 +65,14 @@ def open_csv(
     """
     sep = SEPARATOR_OF[suffix_of(path)[1:]]
     with open_unpacked(path) as file, io.TextIOWrapper(file, encoding or encoding_of(path), newline="") as text:
-        first = text.readline()
-        if told := SEPARATOR_LINE.match(first):
-            first = "\n"
+        first = [text.readline()]
+        if told := SEPARATOR_LINE.match(first[0]):
+            first = ["\n"]
+        while first[-1] in BLANK:
+            first.append(text.readline())
         with long_cells():
-            found = told[1] if told else _separator(first, sep)
-            rows = _rows(path, chain([first], text), found)
+            found = told[1] if told else _separator(first[-1], sep)
+            rows = _rows(path, chain(first, text), found)
             _, header = next(rows, (1, []))
         _check_header(path, header, text_column)
         columns = distinct([name.strip() for name in header])

@@ -9,13 +9,13 @@ from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
+from clmkit.columns import find_text_column, holds_text
 from clmkit.files import READING_ERRORS, load_files
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.hub.data_sets import download_hub_files, find_hub_files, open_hub_data
 from clmkit.hub.download import download, download_gzip, files_of
 from clmkit.messages import _, ngettext
 from clmkit.paths import find_files
-from clmkit.texts import find_text_column, holds_text
 from clmkit.tracks import DATA_FILES, DATA_REVISIONS, HUB_DATA, Track
 
 # The file that the data set's authors publish; the loading script that datasets no longer runs read this one.

@@ -4,12 +4,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import datasets
 import evaluate
 import numpy as np
 
+from clmkit.gigatokens import BYTES
 from clmkit.saving import check_cache
 from clmkit.tracks import check_whole_number
 
@@ -63,13 +65,13 @@ class Score(NamedTuple):
         return perplexity(self.mean_loss)
 
     @property
-    def bits_per_byte(self) -> float | None:
-        """Bits that the model needs for a byte of text, whatever its tokens are; ``None`` if no bytes were counted.
+    def bits_per_byte(self) -> float:
+        """Bits that the model needs for a byte of text, whatever its tokens are; ``nan`` if no bytes were counted.
 
         Perplexities of models compare only where the tokens are the same; this compares all that read the same text
         (The Pile, arXiv 2101.00027, section 3.1).
         """
-        return self.summed_loss / math.log(2) / self.bytes if self.bytes else None
+        return self.summed_loss / math.log(2) / self.bytes if self.bytes else math.nan
 
 
 class LossHistory(NamedTuple):
@@ -153,13 +155,19 @@ def count_bytes(blocks: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase 
 
     Args:
         blocks: As for ``score``; the first token of a block is not predicted.
-        tokenizer: A byte-level BPE, such as GPT-2's, or one in the manner of SentencePiece; ``None`` counts nothing.
+        tokenizer: A byte-level BPE, such as GPT-2's, or one in the manner of SentencePiece.
+
+    Returns:
+        Their number; ``None`` without a tokenizer, or with one of another kind, such as BERT's, which does not tell.
     """
     if tokenizer is None:
         return None
     special = special_ids(tokenizer)
     vocabulary, added = tokenizer.get_vocab(), tokenizer.get_added_vocab()  # what was added is written as it is
-    byte_level = not any(token.startswith(WORD_START) for token in vocabulary if token not in added)
+    plain = [token for token, i in vocabulary.items() if token not in added and i not in special]
+    byte_level = BYTES.issuperset(chain.from_iterable(plain))
+    if not byte_level and not any(token.startswith(WORD_START) for token in plain):
+        return None
     lengths, total = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64), 0
     for token, i in vocabulary.items():
         if i not in special:

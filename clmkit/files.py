@@ -1,5 +1,6 @@
 """Read a learner's own data, a JSON, JSON Lines, CSV or Parquet file with errors by file and line, or from the Hub."""
 
+import codecs
 import glob
 import hashlib
 import json
@@ -16,6 +17,7 @@ from datasets.utils import logging
 from pyarrow import ArrowException
 
 from clmkit.aligned import align
+from clmkit.columns import find_text_column, holds_text
 from clmkit.csv_rows import read_csv
 from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
@@ -35,7 +37,6 @@ from clmkit.parquet_rows import read_parquet
 from clmkit.paths import check_data_file
 from clmkit.row_places import note_files
 from clmkit.saving import check_cache, write_whole
-from clmkit.texts import find_text_column, holds_text
 from clmkit.tracks import check_whole_number
 
 BUILDERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
@@ -89,6 +90,7 @@ def load_local(
     builder = find_builder(path)
     if encoding is not None:
         check_encoding(encoding, path, builder)
+        encoding = None if codecs.lookup(encoding).name == "utf-8" else encoding  # which may begin with a mark
     check_content(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
+from clmkit.columns import examples_of, find_text_column, split_column
 from clmkit.json_shapes import rows_of
 from clmkit.kept import DEEP, as_text, fits, keep
 from clmkit.kept import texts as texts_of
 from clmkit.packed import UNPACKING_ERRORS, UTF8, DataFile, encoding_of, not_decoded, not_whole, open_unpacked
-from clmkit.texts import find_text_column, split_column, text_of
+from clmkit.texts import BadRow, join_values, text_of
 
 DEEPEST = 500  # lists and objects within each other: readers in C call themselves for each, and end with the process
 WIDE = 1000  # keys of objects side by side, of which Arrow would make as many columns
@@ -82,9 +83,8 @@ def read_json(path: Path, text_column: str | None, encoding: str | None, place: 
     if not rows:
         return None
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    examples = {key: next(row[key] for row in rows if key in row) for key in columns}
     try:
-        column = text_column or find_text_column(examples)
+        column = text_column or find_text_column(examples_of(rows))
     except ValueError:
         column = ""  # join_answers says which columns there are
     kept, inner = split_column(column, columns)
@@ -131,9 +131,18 @@ def _text_column(path: Path, values: list[Any], column: str, inner: str, where: 
             texts.append(_only(value, inner))
         except ValueError as error:
             raise ValueError(f"{path}, {where(number)}: {column!r} {error}: mend it, or remove the row") from error
-    if (typed := _typed(texts)) is not None:
+    if (typed := _typed(texts)) is not None or (typed := _typed(_as_lists(texts))) is not None:
         return typed
-    raise ValueError(f"{path}, {_odd_one(texts, column, where)}")
+    try:
+        join_values(texts, f"{column}.{inner}" if inner else column, column)
+    except BadRow as error:
+        raise ValueError(f"{path}, {where(error.row)}{error.problem}") from error
+    raise ValueError(f"{path}: {column!r} holds objects of several shapes: give all rows the same")
+
+
+def _as_lists(values: list[Any]) -> list[Any]:
+    """Texts and lists of texts, as lists."""
+    return [[one] if isinstance(one, str) else one for one in values]
 
 
 def _has_parts(kind: pa.DataType, inner: str) -> bool:
@@ -158,7 +167,7 @@ def _only(value: Any, inner: str, depth: int = 0) -> Any:
         key, _dot, rest = inner.partition(".")
         if rest:
             return {
-                str(as_text(name)): _only(one, rest, depth + 1) if name == key else as_text(one or None)
+                str(as_text(name)): _only(one, rest, depth + 1) if name == key else _note(one)
                 for name, one in value.items()
             }
         content = text_of(value.get(inner))
@@ -168,7 +177,7 @@ def _only(value: Any, inner: str, depth: int = 0) -> Any:
         ):
             raise ValueError(f"holds a part of the type {other['type']!r}, which is no text")
         return {
-            str(as_text(key)): _only(content, "", depth + 1) if key == inner else as_text(one or None)
+            str(as_text(key)): _only(content, "", depth + 1) if key == inner else _note(one)
             for key, one in value.items()
         }
     if isinstance(value, str) and as_text(value) != value:
@@ -176,26 +185,9 @@ def _only(value: Any, inner: str, depth: int = 0) -> Any:
     return value
 
 
-def _odd_one(values: list[Any], column: str, where: Place) -> str:
-    """Which value is of another type than the first in its place."""
-    first: dict[tuple[str, int], str] = {}
-    for number, value in enumerate(values):
-        for name, depth, inner in _parts(value, column):
-            kind = "number" if type(inner) in (int, float) else type(inner).__name__
-            before = first.setdefault((name, depth), kind)
-            if kind != before:
-                return f"{where(number)}: {name!r} is of the type {kind}, and before {before}: text must be a string"
-    return f"{where(0)}: {column!r} holds {type(values[0]).__name__}, not text: text must be a string"
-
-
-def _parts(value: Any, name: str, depth: int = 0) -> Iterator[tuple[str, int, Any]]:
-    """A value and all in it, but for nulls, each with its column as ``text_column`` has it, and in how many lists."""
-    if value is not None and depth <= DEEP:
-        yield name, depth, value
-        for key, inner in value.items() if isinstance(value, dict) else ():
-            yield from _parts(inner, f"{name}.{key}", depth + 1)
-        for inner in value if isinstance(value, list) else ():
-            yield from _parts(inner, name, depth + 1)
+def _note(value: Any) -> str | None:
+    """What stands beside the text, as text; nothing where it is empty."""
+    return None if value in ("", [], {}) else as_text(value)
 
 
 def read_rows(path: DataFile, text_column: str | None, encoding: str | None) -> tuple[list[dict[str, Any]], Place]:

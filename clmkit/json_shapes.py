@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from clmkit.columns import INNER_COLUMNS, find_text_column, listed
 from clmkit.packed import DataFile
-from clmkit.texts import INNER_COLUMNS, find_text_column, listed
 
 ROWS_UNDER = ("data", "train", "rows", "examples")
 SPLITS = ("validation", "valid", "dev", "test")  # beside "train"; the course splits the rows of all itself

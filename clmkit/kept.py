@@ -12,7 +12,7 @@ from datasets import Dataset, Features, config
 
 from clmkit.saving import check_cache, write_whole
 
-FORM = 2  # of what is kept: one more where a file is to be read otherwise than before
+FORM = 3  # of what is kept: one more where a file is to be read otherwise than before
 BATCH = 1000  # rows that are written at a time
 LISTS = (pa.ListType, pa.LargeListType, pa.FixedSizeListType, pa.ListViewType, pa.LargeListViewType)
 BINARIES = (pa.binary(), pa.large_binary(), pa.binary_view())

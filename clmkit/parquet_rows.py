@@ -8,9 +8,9 @@ import pyarrow as pa
 from datasets import Dataset, Features
 from pyarrow import parquet
 
+from clmkit.columns import find_text_column
 from clmkit.kept import BATCH, converted, distinct, keep, plain
 from clmkit.messages import _
-from clmkit.texts import find_text_column
 
 
 class UnreadableColumn(ValueError):

@@ -1,8 +1,8 @@
-"""Split rows, find the text among their columns, and join the answers of a row into one text."""
+"""Split rows, and join the answers of a row into one text."""
 
 import math
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,17 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 
+from clmkit.columns import find_text_column, holds_text, no_column, split_column, type_of
 from clmkit.messages import _
 from clmkit.row_places import place_of, rows_by_file
 
 Rows = TypeVar("Rows", Dataset, DatasetDict, IterableDataset)
 
 SPLIT_SEED = 42
-TEXT_TYPES = ("string", "large_string", "string_view")
-# Where texts are that are not in a column of their own: the answers of ELI5, and the messages of a conversation.
-INNER_COLUMNS = {"answers": "text", "messages": "content", "conversations": "value"}
-LIKELY = {"text", *INNER_COLUMNS.values()}  # the last part of the name of a column with text
-MANY = 20  # names in an error
 NOT_BLANK = f"[^{''.join(filter(str.isspace, map(chr, range(0x3001))))}]"  # str.strip leaves something, for RE2
 
 
@@ -41,67 +37,13 @@ def split_rows(dataset: Dataset, test_size: float = 0.2, seed: int = SPLIT_SEED)
     Raises:
         ValueError: If a side would be empty.
     """
-    held_out = 0 if math.isnan(test_size) else round(len(dataset) * test_size)
+    held_out = round(len(dataset) * test_size) if math.isfinite(test_size) else 0
     if not 0 < held_out < len(dataset):
         raise ValueError(
             f"{len(dataset)} rows with test_size={test_size} leave {max(len(dataset) - held_out, 0)} rows to "
             f"train on and {max(held_out, 0)} to test on: both need at least 1"
         )
     return dataset.train_test_split(test_size=held_out, seed=seed)
-
-
-def find_text_column(features: Mapping[str, Any]) -> str:
-    """Name the column that holds the text: ``answers.text``, flattened or nested, ``text``, or a chat's messages.
-
-    Args:
-        features: Columns by name: a data set's ``features``, or a row.
-
-    Raises:
-        ValueError: If there is none; the message names the columns there are.
-    """
-    for column in ("answers.text", "text"):
-        if column in features:
-            return column
-    for outer, inner in INNER_COLUMNS.items():
-        item = _item(features.get(outer))
-        if isinstance(item, Mapping) and inner in item:
-            return f"{outer}.{inner}"
-    likely = sorted(_columns_of_text(features), key=lambda name: name.rpartition(".")[2].lower() not in LIKELY)
-    remedy = f"Name yours: text_column={likely[0]!r}" if likely else "None of them holds text"
-    others = f", or another of {listed(map(repr, likely[1:]))}" if likely[1:] else ""
-    raise ValueError(
-        f"no text column: expected 'answers.text' or 'text', found {listed(map(repr, features))}. {remedy}{others}"
-    )
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in a sentence, the first of them where there are many."""
-    names = list(names)
-    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY:,} more" if len(names) > MANY else "")
-
-
-def _columns_of_text(features: Mapping[str, Any]) -> Iterator[str]:
-    """The columns that hold strings, by themselves or under a key of their objects."""
-    for column, item in features.items():
-        item = _item(item)
-        if isinstance(item, Mapping):
-            yield from (f"{column}.{key}" for key, value in item.items() if _is_text(_item(value)))
-        elif _is_text(item):
-            yield column
-
-
-def _item(of: Any) -> Any:
-    """What a list holds, of a value or of a type; anything else as it is."""
-    return of[0] if isinstance(of, list) and of else getattr(of, "feature", of)
-
-
-def _is_text(item: Any) -> bool:
-    return isinstance(item, str) or getattr(item, "dtype", None) in TEXT_TYPES
-
-
-def no_column(column: str, columns: Iterable[str]) -> str:
-    """What to say where a column is not there."""
-    return f"no column {column!r}: there are {listed(map(repr, columns))}"
 
 
 def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | None = None) -> Rows:
@@ -155,43 +97,11 @@ def join_answers(dataset: Rows, text_column: str | None = None, num_proc: int | 
         raise ValueError(f"{place_of(dataset, error.row)}{error.problem}") from error
 
 
-def _type_of(features: Mapping[str, Any], column: str) -> Any:
-    """The type of a column, or of what ``split_column`` finds within it."""
-    outer, inner = split_column(column, features)
-    item = _item(features.get(outer))
-    for key in filter(None, inner.split(".")):
-        item = _item(item.get(key)) if isinstance(item, dict) else None
-    return item
-
-
-def split_column(column: str, columns: Iterable[str]) -> tuple[str, str]:
-    """The column that holds what ``text_column`` names, and where in it: ``"a"`` and ``"b.c"`` for ``"a.b.c"``."""
-    parts, there = column.split("."), set(columns)
-    for end in range(len(parts), 1, -1):
-        if (outer := ".".join(parts[:end])) in there:
-            return outer, ".".join(parts[end:])
-    return parts[0], ".".join(parts[1:])
-
-
-def holds_text(features: Mapping[str, Any], column: str, mixed: bool = False) -> bool:
-    """Whether a column holds strings, or lists of strings, as far as its type tells.
-
-    Args:
-        features: Columns by name.
-        column: Its name.
-        mixed: Whether a type counts too of which each row says whether it is text: the parts that ``text_of`` joins,
-            and Datasets' type Json, which reads the text ``"0"`` as a number.
-    """
-    item = _type_of(features, column)
-    in_parts = isinstance(item, Mapping) and {"type", "text"} <= set(item)
-    return _is_text(item) or (mixed and (in_parts or type(item).__name__ == "Json"))
-
-
 def _check_holds_text(features: Features, column: str) -> None:
-    if _type_of(features, column) is None:
+    if type_of(features, column) is None:
         raise ValueError(no_column(column, features))
     if not holds_text(features, column, mixed=True):
-        kind = features[column] if column in features else _type_of(features, column)
+        kind = features[column] if column in features else type_of(features, column)
         raise ValueError(f"column {column!r} holds {kind}, not text: every answer must be a string")
 
 
@@ -257,17 +167,18 @@ def _join_streamed(batch: Any, indices: list[int], column: str) -> Any:
         raise ValueError(f"{error}: this one is {reprlib.repr(row)}") from error
 
 
-def join_values(values: list[Any], column: str) -> list[str]:
+def join_values(values: list[Any], column: str, outer: str | None = None) -> list[str]:
     """Join what stands in a column, row by row, as ``join_answers`` does.
 
     Args:
-        values: Of each row a string, or a list of strings.
-        column: The column's name, for errors.
+        values: Of each row a string, or a list of strings; or of another column, within which these stand.
+        column: The column's name, as ``text_column`` has it.
+        outer: The other column's name, if it is another.
 
     Raises:
         BadRow: If one of them is no text; ``row`` is its place among the values.
     """
-    return _join_batch({column: values}, list(range(len(values))), column)["text"]
+    return _join_batch({outer or column: values}, list(range(len(values))), column)["text"]
 
 
 def _join_table(table: pa.Table, indices: list[int], column: str) -> pa.Table:

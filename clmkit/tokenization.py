@@ -14,8 +14,9 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 from tokenizers import Tokenizer
 
+from clmkit.columns import TEXT_TYPES, no_column
 from clmkit.gigatokens import gigatoken_for, gigatoken_problem, tokenizer_problem
-from clmkit.texts import TEXT_TYPES, Rows, no_column
+from clmkit.texts import Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

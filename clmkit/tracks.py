@@ -90,8 +90,8 @@ FULL = Track(
 )
 KNOWN_DATA = {
     QUICK.data: (484, 221),
-    FULL.data: (5000, costs.ELI5_TOKENS_PER_ROW),
-}  # rows that are loaded, and GPT-2's tokens in each
+    FULL.data: (91_772, costs.ELI5_TOKENS_PER_ROW),
+}  # rows that there are, and GPT-2's tokens in each
 OWN = replace(FULL, name="own", prompt="", output_dir=f"own/{MODEL_NAME}")
 
 
@@ -150,6 +150,7 @@ def choose_track(
         ConnectionError: If ``full`` was asked for, the Hub is silent, and no earlier run has downloaded what it takes.
     """
     _check_numbers(rows=rows, epochs=epochs, block_size=block_size)
+    costs.model_facts.cache_clear()  # the Hub may have been silent the last time
     own_data = _own_data(data, encoding)
     model = None if model is None else check_name(expand_home(model))
     base, reason = _decide(name, own_data is not None, model, chat, language)
@@ -199,20 +200,24 @@ def _decide(
         raise ValueError("chat=True takes the track's own chat model, and model names another: give one of the two")
     if own_data and language:
         raise ValueError(f"language={language!r} is for the course's own data, and data names others: leave it out")
-    asked = _("It was asked for.")
     if own_data and model and name in (None, "quick", "full"):
         return OWN, []
-    if name is None and os.environ.get("CLMKIT_TRACK"):
-        name, asked = os.environ["CLMKIT_TRACK"], _("CLMKIT_TRACK says so.")
+    asked = _("CLMKIT_TRACK says so.") if name is None else _("It was asked for.")
+    name = (os.environ.get("CLMKIT_TRACK") or None) if name is None else name
     if name not in (None, "quick", "full"):
         raise ValueError(f"unknown track {name!r}: choose 'quick' or 'full' (by CLMKIT_TRACK or choose_track)")
+    if language == "ar" and name == "full":
+        raise ValueError(
+            "the full track has no Arabic data: take the bundled sample by choose_track('quick', language='ar'), or "
+            "Arabic texts of your own by choose_track('full', data=...)"
+        )
     if language == "ar":
-        return _arabic(name), [asked if name else _("The Arabic sample belongs to the quick track.")]
+        return ARABIC, [asked if name else _("The Arabic sample belongs to the quick track.")]
     if language not in (None, "en"):
         raise ValueError(f"unknown language {language!r}: choose 'en' or 'ar', or data of your own by data=")
     if name == "quick":
         return QUICK, [asked]
-    if name == "full":
+    if name:
         try:
             check_hub()
         except ConnectionError as error:
@@ -228,16 +233,6 @@ def _decide(
     if problem := hub_problem():
         return QUICK, [_("The full track needs the Hub: {problem}.", problem=problem)]
     return FULL, [_("There is a GPU and the Hub answers.")]
-
-
-def _arabic(name: str | None) -> Track:
-    """The quick track on the Arabic sample; no other has data in Arabic."""
-    if name == "full":
-        raise ValueError(
-            "the full track has no Arabic data: take the bundled sample by choose_track('quick', language='ar'), or "
-            "Arabic texts of your own by choose_track('full', data=...)"
-        )
-    return ARABIC
 
 
 def _is_downloaded(own_data: bool, model: str | None) -> bool:
@@ -294,6 +289,8 @@ def _duration(track: Track) -> str:
     if has_gpu():
         return _("Training takes minutes on a GPU.") if parameters < 5e8 else ""
     if known := KNOWN_DATA.get(track.data):
-        return describe_minutes(parameters, track.rows or known[0], known[1], track.epochs, track.block_size)
+        return describe_minutes(
+            parameters, min(track.rows or known[0], known[0]), known[1], track.epochs, track.block_size
+        )
     speed = tokens_per_second(parameters)
     return _("Training takes a second for about every {speed:,} tokens and epoch on two CPU cores.", speed=speed)

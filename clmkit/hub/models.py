@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ADAPTER = "adapter_config.json"
 CHOOSE = "Choose a causal language model, such as GPT-2 or Llama"
 NOT_SHIFTED = ("xlm", "xlnet")  # they see what follows, and their loss is that of the token at its own place
-HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+HUB_ID = re.compile(r"(?!.*(--|\.\.))[\w-][\w.-]*(/[\w-][\w.-]*)?")
 JSON_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "added_tokens.json")
 
 

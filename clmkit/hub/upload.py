@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import CommitInfo, HfApi
 
 from clmkit.hub.client import hub_step, is_hub_error, reason
+from clmkit.hub.weights import weight_files
 from clmkit.messages import _
 from clmkit.saving import write_whole
 
@@ -120,14 +121,16 @@ def push_model(
         The address of the model's page.
 
     Raises:
-        FileNotFoundError: If there is no model in the folder.
-        ValueError: If it is an adapter to a model that only this machine has.
+        FileNotFoundError: If there is no whole model in the folder.
+        ValueError: If the index of its weights names none, or it is an adapter to a model that only this machine has.
         PermissionError: If there is no token that may write, or the repository is public and shall not be.
         ConnectionError: If the Hub, or the way to it, fails.
     """
     folder = Path(folder)
-    if not any((folder / name).is_file() for name in ("model.safetensors", "adapter_model.safetensors")):
-        raise FileNotFoundError(f"there is no model.safetensors in {folder.as_posix()}: save the model there first")
+    adapter = (folder / "adapter_model.safetensors").is_file()
+    for path in [] if adapter else weight_files(folder) or [folder / "model.safetensors"]:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no {path.name} in {folder.as_posix()}: save the model there first")
     name_base_models(folder)
     uploads = Uploads(folder, name, token, private)
     print(_("Uploading to {name}", name=uploads.repo_id))

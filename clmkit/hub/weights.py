@@ -23,14 +23,25 @@ def weight_files(folder: Path) -> list[Path]:
     """The files of weights that Transformers would read from a folder: the one, or all that its index names.
 
     An index may name files that are not there. PyTorch's pickles count where there is PyTorch.
+
+    Raises:
+        ValueError: If an index names no files.
     """
     for name in ("model.safetensors", *(["pytorch_model.bin"] if importlib.util.find_spec("torch") else [])):
         if (folder / name).is_file():
             return [folder / name]
         if (index := folder / f"{name}.index.json").is_file():
-            parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-            return [folder / part for part in sorted(set(parts))]
+            return [folder / part for part in _parts(index)]
     return []
+
+
+def _parts(index: Path) -> list[str]:
+    """The files that an index names, each once."""
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problem = POINTER if is_pointer(index) else "names no files of weights: download or copy it once more"
+        raise ValueError(f"{index.as_posix()} {problem}") from error
 
 
 def count_parameters(folder: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Train a LoRA adapter in place of all weights, and leave a model that is whole."""
 
 import json
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ def read_lora(word: str) -> dict[str, Any] | None:
     """Read the value of ``--lora``: fields of PEFT's ``LoraConfig`` as JSON; ``true`` takes PEFT's own, ``false`` none.
 
     Raises:
-        ValueError: If it is something else; argparse names the option.
+        ArgumentTypeError: If it is something else; argparse names the option.
     """
-    value = json.loads(word.lower() if word.lower() in ("true", "false") else word)
+    try:
+        value = json.loads(word.lower() if word.lower() in ("true", "false") else word)
+    except json.JSONDecodeError:
+        value = word
     if isinstance(value, bool):
         return {} if value else None
     if not isinstance(value, dict):
-        raise ValueError(f"{word!r} is no JSON object")
+        raise ArgumentTypeError(f"{word!r} is no JSON object, such as " + '{"r": 16}')
     return value
 
 

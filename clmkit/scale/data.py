@@ -94,8 +94,10 @@ def prepare_stream(
         FileNotFoundError: If a file is not there.
         ConnectionError: If the Hub fails.
     """
-    texts, source = _open(track)
     share = 0.01 if track.test_size is None else track.test_size
+    if not 0 < share < 1:
+        raise ValueError(f"--test_size {share} leaves nothing to train on, or to test on: take a share between 0 and 1")
+    texts, source = _open(track)
     kept = _has_held_out(folder)
     train, test = hold_out(texts, share, 0 if kept else stream.test_rows)
     if not kept:

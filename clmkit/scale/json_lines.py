@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
+from clmkit.columns import split_column
 from clmkit.packed import DataFile, not_decoded
-from clmkit.texts import BadRow, calls_tool, join_values, text_of
+from clmkit.texts import BadRow, join_values
 
 DIGITS = 4300  # of a whole number, Python's own limit
 TOO_DEEP = ": lists and objects are nested too deep to be read: flatten them, or remove the row"
@@ -35,8 +36,7 @@ def fast_texts(chunk: Utf8, column: str, schema: pa.Schema | None) -> list[str] 
         table = arrow_json.read_json(pa.BufferReader(chunk), parse_options=parse, read_options=read)
         if len(table) != chunk.count(b"\n") + (not chunk.endswith(b"\n")):
             return None  # lines that are blank, or hold several objects
-        name, values = schema.names[0], table.column(0).to_pylist()
-        return join_values(values if name == column else [value_at({name: value}, column) for value in values], column)
+        return join_values(table.column(0).to_pylist(), column, schema.names[0])
     except (pa.ArrowException, UnicodeDecodeError, BadRow):
         return None
 
@@ -98,8 +98,9 @@ def join_row(row: dict[str, Any], column: str) -> str:
     Raises:
         BadRow: If it can't be joined, or is no text that could be written.
     """
+    outer, _ = split_column(column, row)
     try:
-        text = join_values([value_at(row, column)], column)[0]
+        text = join_values([row.get(outer)], column, outer)[0]
         text.encode()
     except RecursionError as error:
         raise BadRow(0, TOO_DEEP) from error
@@ -107,32 +108,6 @@ def join_row(row: dict[str, Any], column: str) -> str:
         half = ascii(error.object[error.start])
         raise BadRow(0, f": {half} in {column!r} is half a character: mend the text, or remove the row") from error
     return text
-
-
-def value_at(row: dict[str, Any], column: str) -> Any:
-    """What stands in a column of a row; ``"messages.content"`` may stand in each of a list of objects.
-
-    Raises:
-        BadRow: If something else stands where an object is wanted.
-    """
-    if column in row or "." not in column:
-        return row.get(column)
-    outer, _, inner = column.partition(".")
-    return _value_within(row.get(outer), inner)
-
-
-def _value_within(value: Any, key: str) -> Any:
-    if isinstance(value, list):
-        return [_value_within(one, key) for one in value if not calls_tool(one, key)]
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        kind = type(value).__name__
-        raise BadRow(0, f": a {kind} stands where an object with {key!r} has to be: mend it, or remove the row")
-    if key in value or "." not in key:
-        return text_of(value.get(key))
-    outer, _, inner = key.partition(".")
-    return _value_within(value.get(outer), inner)
 
 
 def arrow_schema(rows: Iterable[dict[str, Any]], column: str) -> pa.Schema | None:

@@ -11,6 +11,7 @@ import yaml
 FILES = (".yaml", ".yml", ".json")
 SWITCHES = {"on": "true", "off": "false"}  # which YAML has, and the parser of words has not
 NO_OF = {"report_to": "none"}
+NAMES = ("data", "model", "text_column", "data_config", "data_revision")  # of things, which may be called "on"
 
 
 class Option(NamedTuple):
@@ -113,4 +114,4 @@ def _word(name: str, value: Any, written: Any) -> str:
     if value is False and (name.endswith("_strategy") or name in NO_OF):
         return NO_OF.get(name, "no")
     word = str(written)
-    return SWITCHES.get(word.lower(), word) if isinstance(value, bool) else word
+    return SWITCHES.get(word.lower(), word) if isinstance(value, bool) and name not in NAMES else word

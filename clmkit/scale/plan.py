@@ -1,12 +1,13 @@
 """Say what a run will do before it does it."""
 
+import math
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from clmkit.chunking import collate_blocks
 from clmkit.messages import _
@@ -32,7 +33,7 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int)
     model: Any = trainer.model
     epochs, per_epoch, *_others, steps = trainer.set_initial_training_values(args, trainer.get_train_dataloader())
     blocks = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    name = Path(track.model).name if Path(track.model).is_dir() else base_model(track)
+    name = Path(track.model).resolve().name if Path(track.model).is_dir() else base_model(track)
     print(_("Model:  {name}, {count:,} parameters", name=name, count=model.num_parameters()))
     trained = trainer.get_num_trainable_parameters()
     if trained < model.num_parameters():
@@ -53,10 +54,8 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int)
         print(_("Time:   not known before it begins, on {where}", where=where))
         return
     per_block = _seconds_per_block(trainer, prepared)
-    evaluations = epochs if args.eval_strategy == "epoch" else 0
-    # No backward pass: a third of the work.
-    tested = (evaluations + 1) * len(prepared.test) / args.world_size / 3
-    seconds = per_block * ((steps - done) * blocks // args.world_size + tested)
+    tested = _evaluations(args, epochs, steps, done) * len(prepared.test) / args.world_size
+    seconds = per_block * ((steps - done) * blocks // args.world_size + tested / 3)  # without a backward pass
     print(
         _(
             "Time:   about {time}, at {speed:,.0f} tokens/s a process in a probe, on {where}",
@@ -65,6 +64,14 @@ def print_plan(track: Track, prepared: Prepared, trainer: Trainer, *, done: int)
             where=where,
         )
     )
+
+
+def _evaluations(args: TrainingArguments, epochs: int, steps: int, done: int) -> float:
+    """How often the test blocks are scored from here on: before training, in it as was asked for, and after it."""
+    state = TrainerState()
+    state.compute_steps(args, steps)  # a share of the steps becomes a number of them
+    of_all = {"epoch": epochs, "steps": math.ceil(steps / state.eval_steps)}.get(args.eval_strategy, 0)
+    return of_all * (1 - done / steps) + (1 if done else 2)
 
 
 def _print_amounts(prepared: Prepared, size: int, steps: int, per_epoch: int) -> None:

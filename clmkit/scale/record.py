@@ -79,7 +79,11 @@ def describe_run(
 
 def describe_score(score: Score) -> dict[str, float | None]:
     """A score as ``run.json`` has it."""
-    return {"perplexity": score.perplexity, "bits_per_byte": score.bits_per_byte, **score._asdict()}
+    return {
+        "perplexity": score.perplexity,
+        "bits_per_byte": score.bits_per_byte if score.bytes else None,
+        **score._asdict(),
+    }
 
 
 def read_score(values: Mapping[str, Any]) -> Score:

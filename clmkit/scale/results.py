@@ -69,7 +69,7 @@ def print_score(result: Score, blocks: int) -> None:
             blocks=blocks,
         )
     )
-    if result.bits_per_byte is not None:
+    if result.bytes:
         print(_("{bits:.3f} bits per byte of their text", bits=result.bits_per_byte))
 
 

@@ -3,7 +3,7 @@
 import codecs
 import io
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -14,6 +14,7 @@ import pyarrow as pa
 from datasets import Features
 from pyarrow import parquet
 
+from clmkit.columns import examples_of, find_text_column, no_column
 from clmkit.csv_rows import open_csv
 from clmkit.files import check_encoding, find_builder
 from clmkit.hub.client import HUB_ERRORS, explain, is_hub_error
@@ -21,7 +22,6 @@ from clmkit.hub.data_sets import HubFile
 from clmkit.kept import plain
 from clmkit.packed import UNPACKING_ERRORS, DataFile, check_content, encoding_of, not_decoded, open_unpacked, packer_of
 from clmkit.scale.json_lines import arrow_schema, parse
-from clmkit.texts import find_text_column, no_column
 
 HEAD = 100  # rows that tell where the text is, and of which type
 
@@ -97,14 +97,6 @@ def _look_at_json(source: Source) -> Source:
     return replace(source, kind="lines", column=column, schema=arrow_schema(rows, column) if column else None)
 
 
-def examples_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of each column the first value that is not empty, or an empty one."""
-    examples: dict[str, Any] = {}
-    for row in rows:
-        examples |= {name: value for name, value in row.items() if not examples.get(name)}
-    return examples
-
-
 def _parse(line: str) -> Any:
     """What stands on a line; nothing where it is malformed, which is told when it is read."""
     try:
@@ -123,7 +115,8 @@ def find_column(path: DataFile, columns: Mapping[str, Any], text_column: str | N
         column = text_column or find_text_column(columns)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    if column not in columns and column.partition(".")[0] not in columns:
+    outer = columns.get(column.partition(".")[0])
+    if column not in columns and (outer is None or isinstance(outer, str)):
         raise ValueError(f"{path}: {no_column(column, columns)}")
     return column
 

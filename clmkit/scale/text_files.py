@@ -3,6 +3,7 @@
 import codecs
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pyarrow.compute as pc
 from datasets import Features, IterableDataset, List, Value
 from datasets.config import HF_DATASETS_CACHE
 
+from clmkit.columns import examples_of
+from clmkit.csv_rows import long_cells, open_csv
 from clmkit.hub.data_sets import HubFile
 from clmkit.json_rows import read_rows
 from clmkit.kept import converted, plain
 from clmkit.saving import check_cache
-from clmkit.scale.csv_texts import csv_texts
-from clmkit.scale.json_lines import fast_texts, join_row, texts_by_line, value_at
-from clmkit.scale.sources import Source, by_file, examples_of, find_column, is_packed, look, open_parquet, open_text
+from clmkit.scale.json_lines import fast_texts, join_row, texts_by_line
+from clmkit.scale.sources import Source, by_file, find_column, is_packed, look, open_parquet, open_text
 from clmkit.texts import BadRow, join_values
 
 CHUNK = 2**20  # bytes of JSON Lines that are read at a time
@@ -151,15 +153,30 @@ def _read_json(source: Source) -> Iterator[list[str]]:
 
 
 def _read_csv(source: Source) -> Iterator[list[str]]:
-    return csv_texts(source.path, str(source.column), source.encoding)
+    column, found = str(source.column), False
+    with open_csv(source.path, column, source.encoding) as (columns, rows):
+        place = columns.index(column)
+        while True:
+            with long_cells():
+                batch = list(islice(rows, ROWS))
+            if not batch:
+                break
+            try:
+                texts = join_values([cells[place] for _, cells in batch], column)
+            except BadRow as error:
+                raise ValueError(f"{source.path}, line {batch[error.row][0]}{error.problem}") from error
+            yield texts
+            found = True
+    if not found:
+        raise ValueError(f"{source.path}: there are no rows in it to train on")
 
 
-def _values_at(rows: pa.Array, name: str, column: str) -> list[Any]:
-    """What stands in a column of this name, or for ``"answers.text"`` under a key of its objects."""
+def _join(rows: pa.Array, column: str, name: str) -> list[str]:
+    """The texts of a column of this name, or for ``"answers.text"`` of what is under a key of its objects."""
     key = column[len(name) + 1 :]
     if pa.types.is_struct(rows.type) and rows.type.get_field_index(key) >= 0 and not rows.null_count:
-        return list(pc.struct_field(rows, [key]).to_pylist())
-    return [value_at({name: value}, column) for value in rows.to_pylist()]
+        return join_values(pc.struct_field(rows, [key]).to_pylist(), column)
+    return join_values(rows.to_pylist(), column, name)
 
 
 def _read_parquet(source: Source) -> Iterator[list[str]]:
@@ -171,7 +188,7 @@ def _read_parquet(source: Source) -> Iterator[list[str]]:
         for batch in file.iter_batches(ROWS, columns=[wanted]):
             values = converted(batch.column(0), plain(batch.column(0).type, column[len(name) + 1 :]))
             try:
-                texts = join_values(_values_at(values, name, column), column)
+                texts = _join(values, column, name)
             except BadRow as error:
                 raise ValueError(f"{source.path}, row {done + error.row}{error.problem}") from error
             yield texts

@@ -3,6 +3,7 @@
 import html
 import importlib.metadata
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ def describe_blocks(blocks: DatasetDict, track: Track) -> dict[str, str]:
 
 
 def _describe_score(score: Score) -> str:
-    bits = "" if score.bits_per_byte is None else f", {score.bits_per_byte:.3f} bits per byte"
+    bits = "" if math.isnan(score.bits_per_byte) else f", {score.bits_per_byte:.3f} bits per byte"
     return f"{score.perplexity:.2f} (mean loss {score.mean_loss:.4f} nats a token{bits})"
 
 
@@ -170,7 +171,7 @@ def base_model(track: Track) -> str:
     folder = Path(track.model)
     if folder.is_dir():
         tiny = f"the tiny GPT-2 that is bundled with {_clmkit()}"
-        return tiny if folder.samefile(TINY_MODEL) else f"the model in the folder {folder.name}"
+        return tiny if folder.samefile(TINY_MODEL) else f"the model in the folder {folder.resolve().name}"
     cached = cached_folder(track.model, ["config.json"], required=["config.json"])
     return f"{track.model}, commit {cached.name}" if cached else track.model
 

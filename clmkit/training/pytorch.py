@@ -242,7 +242,9 @@ def find_or_train(track: Track) -> Path:
 
 def hyperparameters(arguments: TrainingArguments) -> dict[str, Any]:
     """What a reader of a model's card needs to know of the arguments to train it again, by their names."""
-    names = ["optim", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm", "num_train_epochs"]
+    names = ["optim", "learning_rate", "lr_scheduler_type", "weight_decay", "max_grad_norm"]
+    names += ["max_steps" if arguments.max_steps > 0 else "num_train_epochs"]
+    names += ["warmup_steps"] if arguments.warmup_steps else []
     names += ["per_device_train_batch_size", "gradient_accumulation_steps", "bf16", "fp16", "seed"]
     values = arguments.to_dict()
     return {name: values[name] for name in names}

@@ -43,7 +43,9 @@ class HubCallback(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any) -> None:
         """With every checkpoint, upload the model, unless only the end counts or the last upload is under way."""
         if not (self.uploads.busy or self.only_at_end):
-            self._save_and_upload(f"Training in progress, epoch {state.epoch:.0f}", state, objects)
+            by_epoch = args.save_strategy == "epoch"
+            done = f"epoch {state.epoch:.0f}" if by_epoch else f"step {state.global_step}"
+            self._save_and_upload(f"Training in progress, {done}", state, objects)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **objects: Any

@@ -85,12 +85,13 @@ def split_tokens(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[Token]
     Raises:
         ValueError: If the tokenizer is of another kind.
     """
-    found = []
+    found, as_it_is = [], tokenizer.get_added_vocab()
     for token_id in tokenizer(text, verbose=False)["input_ids"]:
-        name, special = str(tokenizer.convert_ids_to_tokens(token_id)), token_id in tokenizer.all_special_ids
-        if not special and not set(name) <= BYTES.keys():
+        name = str(tokenizer.convert_ids_to_tokens(token_id))
+        if name not in as_it_is and not set(name) <= BYTES.keys():
             raise ValueError(f"token {name!r} is not written in bytes: the inspector is for byte-level BPE, as GPT-2's")
-        found.append(Token(token_id, name.encode() if special else bytes(BYTES[sign] for sign in name), special))
+        written = name.encode() if name in as_it_is else bytes(BYTES[sign] for sign in name)
+        found.append(Token(token_id, written, token_id in tokenizer.all_special_ids))
     return found
 
 

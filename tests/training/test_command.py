@@ -114,6 +114,7 @@ def test_a_file_in_another_encoding_is_named_and_a_mark_is_none_of_its_text(tmp_
         ("optim_target_modules: all-linear", {"optim_target_modules": "all-linear"}),
         ("liger_kernel_config: {rope: true}", {"liger_kernel_config": {"rope": True}}),
         ("data_config: no", {"data_config": "no"}),
+        ("text_column: on", {"text_column": "on"}),
         ("data_revision: 0123456", {"data_revision": "0123456"}),
         ("run_name: 1e5", {"run_name": "1e5"}),
         ("seed: ~", {}),
@@ -286,6 +287,10 @@ def test_data_that_has_changed_is_not_evaluated_on(
         (["train", "--liger_kernel_config", "{rope"], "must be JSON such as {\"rope\": true}, not '{rope'"),
         (["train", "--per_device_train_batch_size", "0"], "must be a whole number of 1 or more, not 0"),
         (["train", "nowhere.yaml"], "No such file or directory: 'nowhere.yaml'"),
+        (
+            ["train", "--track", "quick", "--streaming", "--max_steps", "2", "--test_size", "2"],
+            "--test_size 2.0 leaves",
+        ),
         (["train", "--track", "quick", "--streaming"], "train: nobody knows how long a stream is"),
     ],
 )
@@ -296,6 +301,13 @@ def test_what_can_be_mended_is_one_sentence(
     assert run_command(words[0], words[1:]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize("word", ["r=16", "[16]", "16"])
+def test_what_is_no_configuration_of_an_adapter_is_said(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_training(["--lora", word])
+    assert f"argument --lora: '{word}' is no JSON object, such as" in capsys.readouterr().err
 
 
 def test_a_librarys_sentence_of_several_lines_is_one_line(

@@ -16,7 +16,7 @@ from datasets import Dataset, load_dataset
 from pyarrow import parquet
 from transformers import PreTrainedTokenizerBase
 
-from clmkit.scale import csv_texts, text_files
+from clmkit.scale import text_files
 from clmkit.scale.data import prepare_stream
 from clmkit.scale.run import train
 from clmkit.scale.streams import BlockStream, Stream, hold_out, is_held_out
@@ -121,7 +121,7 @@ def test_it_goes_on_within_a_file_of_any_kind(
 ) -> None:
     monkeypatch.setattr(text_files, "CHUNK", 2000)
     monkeypatch.setattr(text_files, "ROWS", 7)
-    monkeypatch.setattr(csv_texts, "ROWS", 7)
+    monkeypatch.setattr(text_files, "ROWS", 7)
     lines = sorted(shards.glob("*.jsonl"))[:2]
     if kind not in ("hub", "lines"):
         for path in lines:

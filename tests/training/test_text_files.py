@@ -14,7 +14,7 @@ import pytest
 from datasets import load_dataset
 from pyarrow import parquet
 
-from clmkit.scale import csv_texts, text_files
+from clmkit.scale import text_files
 from clmkit.scale.text_files import stream_texts
 from clmkit.texts import join_answers
 
@@ -22,7 +22,7 @@ from clmkit.texts import join_answers
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read little at a time, so that small files have many pieces."""
-    for module, name, size in ((text_files, "CHUNK", 64), (text_files, "ROWS", 3), (csv_texts, "ROWS", 3)):
+    for module, name, size in ((text_files, "CHUNK", 64), (text_files, "ROWS", 3)):
         monkeypatch.setattr(module, name, size)
 
 
@@ -173,7 +173,7 @@ CELLS = "text,more\n" + 'good,1\n"two\nlines",2\n' * 10
         (
             "a.jsonl",
             lines([{"messages": [{"content": "x"}]}, {"messages": "x"}]),
-            ", line 2: a str stands where an",
+            ", line 2, answer 1 of 'messages.content' is null",
         ),
         (
             "a.jsonl",
@@ -218,6 +218,8 @@ def test_a_column_that_is_not_there_is_told_before_a_row_is_read(tmp_path: Path)
     files = [str(tmp_path / "a.jsonl"), str(tmp_path / "b.csv")]
     with pytest.raises(ValueError, match=r"b\.csv: no column 'text': there are 'body', 'more'"):
         stream_texts(files, "text")
+    with pytest.raises(ValueError, match=r"b\.csv: no column 'body.inner': there are 'body', 'more'"):
+        stream_texts(files[1:], "body.inner")
     with pytest.raises(ValueError, match=r"a\.jsonl: Python knows no encoding 'utf-7.5'"):
         stream_texts(files, "text", "utf-7.5")
 

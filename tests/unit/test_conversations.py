@@ -46,6 +46,13 @@ def test_rows_without_a_question_or_an_answer_are_left_out() -> None:
         as_conversations(Dataset.from_dict({"text": ["Why?"]}))
 
 
+@pytest.mark.parametrize("answers", [[{"text": "So."}, {"text": "Or so."}], ["So.", "Or so."], "So.", {"text": "So."}])
+def test_answers_may_be_objects_or_texts(answers: Any) -> None:
+    rows = [{"title": "Why?", "answers": answers}, {"title": "Why not?", "answers": None}]
+    (made,) = as_conversations(Dataset.from_list(rows))["messages"]
+    assert [message["content"] for message in made] == ["Why?", "So."]
+
+
 def test_labels_are_the_answers_tokens_up_to_its_end(chatty: PreTrainedTokenizerBase) -> None:
     (row,) = tokenize_conversations(as_conversations(pairs(("Why?", "So it is."))), chatty, 64)
     assert chatty.decode(row["input_ids"]) == "user:\nWhy?<|endoftext|>\nassistant:\nSo it is.<|endoftext|>"

@@ -63,6 +63,17 @@ def test_where_nothing_is_known_nothing_is_said(monkeypatch: pytest.MonkeyPatch,
     assert describe_model("someone/unknown") == ""
 
 
+def test_a_hub_that_was_silent_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub_that(monkeypatch, OSError("down"))
+    assert choose_track("quick", model="someone/small").learning_rate == 2e-5
+    answer = SimpleNamespace(safetensors=SimpleNamespace(total=3_000_000), card_data=None, config=None)
+    monkeypatch.setattr(costs, "HfApi", lambda: SimpleNamespace(model_info=lambda name, timeout: answer))
+    assert choose_track("quick", model="someone/small").learning_rate == 5e-4
+    assert "3 million parameters" in capsys.readouterr().out
+
+
 def test_an_answer_of_the_hub_that_is_an_error_is_no_error_here(monkeypatch: pytest.MonkeyPatch) -> None:
     response = SimpleNamespace(status_code=503, headers={}, request=None)
     hub_that(monkeypatch, HfHubHTTPError("busy", response=response))

@@ -619,7 +619,9 @@ def test_files_of_llama_cpp_are_no_model_of_transformers(tmp_path: Path) -> None
         download_model(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["./gone", "../gone/model", "/gone/model", "https://huggingface.co/ada/small"])
+@pytest.mark.parametrize(
+    "name", ["./gone", "../gone/model", "/gone/model", "my--model", "my..model", "https://huggingface.co/ada/small"]
+)
 def test_what_can_be_no_name_on_the_hub_is_said_to_be_no_folder(cache: Cache, name: str) -> None:
     with pytest.raises(
         FileNotFoundError, match=f"model folder '{name}' is not there; .* It is no id on the Hub either"

@@ -7,7 +7,7 @@ from datasets import Dataset, DatasetDict
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from tokenizers.models import BPE
+from tokenizers.models import BPE, WordPiece
 from transformers import AutoTokenizer, GPT2LMHeadModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from clmkit.evaluation import Score, TokenAccuracy, count_bytes, perplexity, score
@@ -220,7 +220,7 @@ def test_bits_per_byte_are_the_loss_in_bits_over_the_bytes_of_the_predicted_text
     text = "".join(tokenizer.batch_decode([ids[1:] for ids in blocks["test"]["input_ids"]]))
     assert result.bytes == len(text.encode())
     assert result.bits_per_byte == pytest.approx(result.summed_loss / math.log(2) / len(text.encode()), rel=1e-12)
-    assert score(model, blocks["test"]).bits_per_byte is None
+    assert math.isnan(score(model, blocks["test"]).bits_per_byte)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
@@ -248,6 +248,12 @@ def test_bytes_of_sentencepiece_are_counted_too() -> None:
     wrapped = PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>")
     rows = Dataset.from_dict({"input_ids": [[1, 1, 2, 3, 4, 0]]})
     assert count_bytes(rows, wrapped) == len(b" the sky") + 2 + 1
+
+
+def test_bytes_are_not_counted_where_tokens_do_not_tell_them() -> None:
+    built = Tokenizer(WordPiece({"[UNK]": 0, "中": 1, "国": 2, "sky": 3, "##light": 4}, unk_token="[UNK]"))
+    of_bert = PreTrainedTokenizerFast(tokenizer_object=built, unk_token="[UNK]")
+    assert count_bytes(Dataset.from_dict({"input_ids": [[1, 2, 3, 4]]}), of_bert) is None
 
 
 def test_bytes_of_added_tokens_and_of_a_vocabulary_with_gaps(tokenizer: PreTrainedTokenizerBase) -> None:

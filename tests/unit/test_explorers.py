@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ipywidgets import Checkbox, Label, VBox
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from clmkit.tokenization import tokenize
+from clmkit.tracks import BUNDLED
 from clmkit.widgets import explorers, plots
 from clmkit.widgets.explorers import explore, explore_blocks, inspect_tokens, show_tokens, split_tokens
 
@@ -48,6 +49,16 @@ def test_a_part_of_a_character_is_shown_as_bytes_and_a_special_token_as_one(toke
     assert " ".join(token.text for token in emoji) == "f0 9f 99 82"
     (end,) = split_tokens(tokenizer, tokenizer.eos_token)
     assert (end.text, end.id, end.special) == ("<|endoftext|>", tokenizer.eos_token_id, True)
+
+
+@pytest.mark.parametrize("added", ["naïve", "new word", "سماء"])
+def test_a_token_that_was_added_is_written_as_it_is(added: str) -> None:
+    own = AutoTokenizer.from_pretrained(BUNDLED / "tiny_gpt2")
+    own.add_tokens([added])
+    text = f"a {added}, seen"
+    tokens = split_tokens(own, text)
+    assert b"".join(token.bytes for token in tokens) == text.encode()
+    assert [token.special for token in tokens if token.text == added] == [False]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from datasets import Dataset, Value
 from pyarrow import parquet
 
 from clmkit import files
+from clmkit.conversations import as_conversations
 from clmkit.eli5 import load_eli5
 from clmkit.files import describe_files, load_files, load_local
 from clmkit.scale.text_files import stream_texts
@@ -219,11 +220,39 @@ def test_a_file_in_the_place_of_another_is_read_anew_whatever_its_time(tmp_path:
         assert load_local(path)["text"][0] == text
 
 
+PARTS = [{"type": "text", "text": "One."}]
+LATER = {"messages": [{"role": "user", "content": PARTS}, {"role": "assistant", "content": "Two."}]}
+
+
+@pytest.mark.parametrize("first", [{"messages": None}, {"messages": []}, {"id": 1}])
+def test_a_first_row_without_text_hides_no_column(tmp_path: Path, first: Row) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_jsonl([first, LATER]))
+    rows = load_local(path)
+    assert as_conversations(rows)["messages"][0][1]["content"] == "Two."
+    assert join_answers(rows.select([1]))["text"][:] == ["One. Two."]
+
+
+def test_texts_and_lists_of_texts_are_joined_as_in_a_stream(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(as_jsonl([{"text": "a"}, {"text": ["b", "c"]}]))
+    streamed = [row["text"] for row in stream_texts([str(path)])]
+    assert join_answers(load_local(path))["text"][:] == streamed == ["a", "b c"]
+
+
+def test_a_nought_beside_the_text_stays(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(as_jsonl([{"messages": [{"role": "user", "content": PARTS, "weight": 0, "tool_calls": []}]}]))
+    (message,) = load_local(path)[0]["messages"]
+    assert (message["weight"], message["tool_calls"]) == ("0", None)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_csv_file_as_a_spreadsheet_writes_it(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes('id,text\r\n1,"It\u2019s ""dry"",\nhere."\r\n2,Second; answer\r\n'.encode(encoding))
     assert list(load_local(path)["text"]) == ['It\u2019s "dry",\nhere.', "Second; answer"]
+    assert list(load_local(path, encoding=encoding.removesuffix("-sig"))["text"]) == list(load_local(path)["text"])
     path.write_bytes("id,text\r\n1,First\r\n2,It\u2019s\r\n".encode("cp1252"))
     with pytest.raises(ValueError, match=r"rows.csv, line 3: the byte 0x92 is not UTF-8 text: save the file"):
         load_local(path)
@@ -305,6 +334,7 @@ def test_a_comma_in_a_text_without_quotation_marks_is_found_and_nothing_is_lost(
     ("name", "content"),
     [
         ("rows.csv", 'id;text\n1;One, two.\n2;"Three; four."\n'),
+        ("rows.csv", '\n\r\nid;text\n1;One, two.\n2;"Three; four."\n'),
         ("rows.csv", 'sep=;\r\nid;text\r\n1;One, two.\r\n2;"Three; four."\r\n'),
         ("rows.csv", '"id"\t"text"\n1\tOne, two.\n2\tThree; four.\n'),
         ("rows.tsv", 'id,text\n1,"One, two."\n2,Three; four.\n'),

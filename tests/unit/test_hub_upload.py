@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
+from transformers import GPT2LMHeadModel
 
 from clmkit.hub.upload import Uploads, push_model
 from tests.fake_hub import TOKEN, FakeHub, httpx
@@ -223,6 +224,20 @@ def test_a_folder_without_a_model_is_not_pushed(hub: FakeHub, folder: Path, name
     with pytest.raises(FileNotFoundError):
         push_model(folder)
     assert (hub.repositories, hub.uploads) == ([], [])
+
+
+def test_a_model_in_parts_is_pushed_if_all_of_them_are_there(
+    hub: FakeHub, folder: Path, model: GPT2LMHeadModel
+) -> None:
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="500KB")
+    parts = sorted(path.name for path in folder.glob("model-*.safetensors"))
+    assert len(parts) > 1
+    push_model(folder)
+    assert {*parts, "model.safetensors.index.json"} <= set(hub.uploads[0].files)
+    (folder / parts[-1]).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"there is no {parts[-1]} in quick/tuned: save the model there"):
+        push_model(folder)
 
 
 CACHE = ["/home/ada lovelace/.cache/hub", r"C:\\Users\\ada\\hub"]  # as JSON has them

@@ -121,10 +121,14 @@ def test_a_stream_is_told_of_in_words_and_what_was_not_measured_is_left_out(writ
     assert "perplexity after" in told
 
 
-def test_a_model_of_ones_own_is_named_by_its_folder(write: Write, quick: Track, tmp_path: Path) -> None:
+def test_a_model_of_ones_own_is_named_by_its_folder(
+    write: Write, quick: Track, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine").mkdir()
     own = replace(quick, model=str(tmp_path / "mine"))
     assert facts(write(own))["base model"] == "the model in the folder mine"
+    monkeypatch.chdir(tmp_path / "mine")
+    assert facts(write(replace(own, model=".")))["base model"] == "the model in the folder mine"
 
 
 def test_the_bundled_model_is_named_by_the_packages_version(write: Write) -> None:

@@ -413,7 +413,7 @@ def test_nothing_is_saved_under_an_upload_that_is_still_running(
 
     def save(epoch: int) -> None:
         state: Any = SimpleNamespace(epoch=float(epoch), global_step=5 * epoch)
-        arguments: Any = None
+        arguments: Any = SimpleNamespace(save_strategy="epoch")
         callback.on_save(arguments, state, arguments, **objects)
 
     save(1)
@@ -423,7 +423,10 @@ def test_nothing_is_saved_under_an_upload_that_is_still_running(
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == saved
     hub.uploads[0].job.set_result(None)
     save(3)
-    assert hub.messages == [EPOCHS[0], "Training in progress, epoch 3"]
+    callback.on_save(
+        SimpleNamespace(save_strategy="steps"), SimpleNamespace(epoch=0.4, global_step=17), None, **objects
+    )
+    assert hub.messages == [EPOCHS[0], "Training in progress, epoch 3", "Training in progress, step 17"]
 
 
 def test_loss_history_keeps_the_losses_and_their_steps() -> None:
@@ -453,6 +456,10 @@ def test_hyperparameters_are_plain_values_under_the_arguments_own_names(tmp_path
     assert (found["learning_rate"], found["max_grad_norm"], found["seed"]) == (1e-3, 0.5, 7)
     assert found["lr_scheduler_type"] == "linear"
     assert {type(value) for value in found.values()} <= {str, int, float, bool}
+    assert found["num_train_epochs"] == 3
+    short = hyperparameters(TrainingArguments(str(tmp_path), max_steps=50, warmup_steps=5))
+    assert (short["max_steps"], short["warmup_steps"]) == (50, 5)
+    assert "num_train_epochs" not in short
 
 
 @pytest.mark.parametrize(("asked", "other"), [("fp16", "bf16"), ("bf16", "fp16")])

@@ -3,8 +3,9 @@
 import pytest
 from datasets import Dataset, DatasetDict, Features, IterableDataset, List, Value
 
+from clmkit.columns import find_text_column
 from clmkit.eli5 import ELI5_FEATURES, load_eli5
-from clmkit.texts import find_text_column, join_answers, split_rows
+from clmkit.texts import join_answers, split_rows
 from clmkit.tracks import Track
 from tests.data import HUB_ROWS, hub_dataset
 
@@ -33,7 +34,7 @@ def test_split_rows_rounds_the_share_to_whole_rows(rows: int, test_size: float, 
     assert len(split_rows(Dataset.from_dict({"id": list(range(rows))}), test_size)["test"]) == held_out
 
 
-@pytest.mark.parametrize("test_size", [0, 1, -0.5, 2, 0.01])
+@pytest.mark.parametrize("test_size", [0, 1, -0.5, 2, 0.01, float("inf"), float("nan")])
 def test_split_rows_refuses_to_leave_a_side_empty(test_size: float) -> None:
     with pytest.raises(ValueError, match=rf"10 rows with test_size={test_size} leave .* both need at least 1"):
         split_rows(Dataset.from_dict({"id": list(range(10))}), test_size)

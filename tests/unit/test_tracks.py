@@ -254,6 +254,13 @@ def test_the_full_track_on_a_cpu_tells_the_minutes_of_these_rows_and_epochs(
     assert "about 186 minutes" in capsys.readouterr().out
 
 
+def test_more_rows_than_the_sample_has_take_no_longer(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine(gpu=False, problem=None)
+    for rows in (None, 10_000):
+        choose_track("quick", model=HUB_MODEL, rows=rows)
+        assert "Training takes about 12 minutes on two CPU cores" in capsys.readouterr().out
+
+
 def test_each_track_has_its_own_data_model_and_arguments(machine: Machine) -> None:
     machine(gpu=True, problem=None)
     quick, full = choose_track("quick"), choose_track("full")

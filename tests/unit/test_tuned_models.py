@@ -274,6 +274,11 @@ def test_a_model_that_was_not_written_whole_is_none(tmp_path: Path, capsys: pyte
         (tmp_path / "model" / "model.safetensors").write_bytes(weights[:length])
         assert not is_model(tmp_path / "model")
         assert "was not written whole" in capsys.readouterr().out
+    (tmp_path / "model" / "model.safetensors").unlink()
+    for content in ("", "{}", "[]", '{"weight_map": 7}'):
+        (tmp_path / "model" / "model.safetensors.index.json").write_text(content)
+        assert not is_model(tmp_path / "model")
+        assert "model.safetensors.index.json names no files of weights" in capsys.readouterr().out
     (tmp_path / "model" / "model.safetensors").write_bytes(weights)
     for length in (100, 0):
         os.truncate(tmp_path / "model" / "config.json", length)
