@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+from nbclient import NotebookClient
 
 from clmkit.kernels import KERAS_KERNEL
 from tests.tokens import untold
@@ -29,6 +30,16 @@ def keras_python() -> str:
 def kernel_python(kernel: Kernel) -> str:
     """The Python of one of the two kernels."""
     return keras_python() if kernel == "keras" else sys.executable
+
+
+def without_mirror(client: NotebookClient) -> NotebookClient:
+    """A client to which what widgets show is the cell's output.
+
+    By itself it mirrors Output widgets, which can cost it the cell's reply: it then waits for ten minutes
+    (jupyter/nbclient#312).
+    """
+    client.widget_registry = {}
+    return client
 
 
 def run(python: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 
-from tests.kernels import ROOT, kept_environment, run
+from tests.kernels import ROOT, kept_environment, run, without_mirror
 from tests.notebooks.addresses import INSTALL_FROM
 
 STUB = Path(__file__).parent / "stub"
@@ -134,5 +134,5 @@ def run_in_colab(
     (folder / "work").mkdir()
     client = NotebookClient(notebook, km=manager, timeout=600, resources={"metadata": {"path": folder / "work"}})
     own = {"PYTHONPATH": "", "HF_HOME": str(folder / "hf_home")}
-    client.execute(env=kept_environment() | machine.environment | environment | own, cleanup_kc=True)
+    without_mirror(client).execute(env=kept_environment() | machine.environment | environment | own, cleanup_kc=True)
     return notebook

@@ -33,8 +33,8 @@ EXPLAINED = {
 ONE_PROCESS = "1 process: notebook_launcher starts no more in Colab without GPUs"
 UNTRAINED = {"02_load_eli5", "03_flatten", "04_tokenize", "05_chunk", "08b_arithmetic"}
 TRAINED = ("06a_train_pytorch", "06b_train_keras", "06c_train_keras_hub")
-# What trains, or has to find a trained model, needs a fifth of the sample to show that it runs; all of it for a figure.
-FEW = {**dict.fromkeys((*TRAINED, "07a_infer_pytorch", "07b_infer_keras"), 100), "09_todays_models": 40}
+# What trains, or has to find a trained model, needs an eighth of the sample to show that it runs; all for a figure.
+FEW = {**dict.fromkeys((*TRAINED, "07a_infer_pytorch", "07b_infer_keras"), 60), "09_todays_models": 40}
 # A model seventy times as large takes minutes even so.
 EACH = [pytest.param(name, marks=[pytest.mark.long] if name.startswith("09") else []) for name in NAMES]
 

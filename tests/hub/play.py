@@ -40,6 +40,8 @@ if "eli5" in sys.argv[2]:
     from clmkit import eli5
     eli5.AUTHORS_FILE = sys.argv[1]
 tracks.has_gpu = lambda: False  # not worth an import of TensorFlow
+if "download_model" in sys.argv[2] and "eli5" not in sys.argv[2]:
+    sys.modules["torch"] = None  # nor is what reads a configuration one of PyTorch
 if hurry != 1:
     sleep = time.sleep
     time.sleep = lambda seconds: sleep(seconds / hurry)

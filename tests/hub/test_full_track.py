@@ -73,7 +73,7 @@ class Learner:
 def learner(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Learner]:
     folder = tmp_path_factory.mktemp("full_track")
     with StandInHub(folder / "hub") as hub:
-        serve_course(hub, rows=120)
+        serve_course(hub, rows=60)
         yield Learner(hub, folder, wheel)
 
 
@@ -85,7 +85,7 @@ def marked(names: Iterable[str]) -> list[Any]:
 def test_a_notebook_runs_on_the_full_track(learner: Learner, name: str) -> None:
     text = printed(learner.run(name).notebook)
     assert f"Track full: {HUB_MODEL} on 5,000 rows of {HUB_DATA}" in text
-    shown = "Logged in as ada. Sharing works." if name == "01_login" else f"120 rows from the Hub repository {HUB_DATA}"
+    shown = "Logged in as ada. Sharing works." if name == "01_login" else f"60 rows from the Hub repository {HUB_DATA}"
     assert shown in text
 
 
@@ -110,7 +110,7 @@ def test_the_card_says_what_it_takes_to_train_the_model_again(learner: Learner, 
     facts = dict(line.strip("| ").split(" | ", 1) for line in card.splitlines() if line.startswith("| "))
     revisions = {repo: hub_sha(learner.hub, repo, kind) for repo, kind in ((HUB_MODEL, "model"), (HUB_DATA, "dataset"))}
     assert facts["base model"] == f"{HUB_MODEL}, commit {revisions[HUB_MODEL]}"
-    assert facts["data"] == f"the Hub repository {HUB_DATA}, commit {revisions[HUB_DATA]}, the first 120 rows"
+    assert facts["data"] == f"the Hub repository {HUB_DATA}, commit {revisions[HUB_DATA]}, the first 60 rows"
     assert facts["split"].endswith("seed 42")
     assert facts["block size"] == "128 tokens"
     assert facts["learning rate"] == "2e-05"

@@ -9,7 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 from clmkit.kernels import KERAS_KERNEL
-from tests.kernels import keras_python
+from tests.kernels import keras_python, without_mirror
 from tests.notebooks.test_notebooks import NOTEBOOKS, Workspace, code_cells
 from tests.notebooks.test_notebooks import workspace as workspace  # a fixture
 from tools.course import KERNEL
@@ -33,7 +33,8 @@ def run(path: Path, workspace: Workspace, cells: Sequence[nbformat.NotebookNode]
     if notebook.metadata.kernelspec.name == KERAS_KERNEL:
         keras_python()
     notebook.cells = list(cells)
-    NotebookClient(notebook, timeout=600, config=KERNEL, resources={"metadata": {"path": str(folder)}}).execute()
+    client = NotebookClient(notebook, timeout=600, config=KERNEL, resources={"metadata": {"path": str(folder)}})
+    without_mirror(client).execute()
 
 
 def again(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:

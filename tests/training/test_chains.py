@@ -20,8 +20,6 @@ from tests.training.launch import finish, log_of, record, run, same_weights, sta
 from tests.training.test_configs import environment_of
 from tests.training.test_streams import first_epoch, make_stream
 
-pytestmark = pytest.mark.alone  # as test_survival.py: processes that are killed, and waited for
-
 Words = Callable[..., list[str]]
 LENGTHS = [5, pytest.param(20, marks=pytest.mark.long)]
 BATCH = 4  # blocks in a step of all processes
