@@ -34,6 +34,14 @@ def find_text_column(features: Mapping[str, Any]) -> str:
     )
 
 
+def name_text_column(columns: Mapping[str, Any], text_column: str | None) -> str:
+    """The column that counts: the one that is named, or that is found; empty where join_answers says what there is."""
+    try:
+        return text_column or find_text_column(columns)
+    except ValueError:
+        return ""
+
+
 def examples_of(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Of each column the first value that is not empty, or an empty one."""
     examples: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from datasets import Dataset, Features, List, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 from pyarrow import ArrowInvalid
 
-from clmkit.columns import find_text_column, holds_text
+from clmkit.columns import holds_text, name_text_column
 from clmkit.files import READING_ERRORS, load_files
 from clmkit.hub.client import HUB_ERRORS, explain, is_disk_full, is_silence
 from clmkit.hub.data_sets import download_hub_files, find_hub_files, open_hub_data
@@ -104,10 +104,7 @@ def _load_hub_data(track: Track) -> Dataset:
 
 def _has_guessed(rows: Dataset, text_column: str | None) -> bool:
     """Whether texts of a CSV file were taken for something else: digits for numbers, and NA for nothing."""
-    try:
-        column = text_column or find_text_column(rows.features)
-    except ValueError:
-        return False  # join_answers says which columns there are
+    column = name_text_column(rows.features, text_column)
     if rows.info.builder_name != "csv" or column not in rows.column_names:
         return False
     return not holds_text(rows.features, column) or rows.data.column(column).null_count > 0

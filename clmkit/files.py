@@ -17,7 +17,7 @@ from datasets.utils import logging
 from pyarrow import ArrowException
 
 from clmkit.aligned import align
-from clmkit.columns import find_text_column, holds_text
+from clmkit.columns import holds_text, name_text_column
 from clmkit.csv_rows import read_csv
 from clmkit.hub.client import is_disk_full
 from clmkit.json_rows import is_plain_json_lines, read_json
@@ -251,8 +251,5 @@ def _unpack(path: Path, builder: str, sha256: str) -> Path:
 
 def _has_text(features: Features, text_column: str | None) -> bool:
     """Whether there is text, and no column that is nested too deep to go through."""
-    try:
-        found = holds_text(features, text_column or find_text_column(features))
-    except ValueError:
-        return False
+    found = holds_text(features, name_text_column(features, text_column))
     return found and all(fits(kind) for kind in features.arrow_schema.types)

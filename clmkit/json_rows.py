@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Dataset
 
-from clmkit.columns import examples_of, find_text_column, split_column
+from clmkit.columns import examples_of, name_text_column, split_column
 from clmkit.json_shapes import rows_of
 from clmkit.kept import DEEP, as_text, fits, keep
 from clmkit.kept import texts as texts_of
@@ -83,11 +83,7 @@ def read_json(path: Path, text_column: str | None, encoding: str | None, place: 
     if not rows:
         return None
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    try:
-        column = text_column or find_text_column(examples_of(rows))
-    except ValueError:
-        column = ""  # join_answers says which columns there are
-    kept, inner = split_column(column, columns)
+    kept, inner = split_column(name_text_column(examples_of(rows), text_column), columns)
     table = {}
     for name in columns:
         values = [row.get(name) for row in rows]
@@ -225,7 +221,7 @@ def read_rows(path: DataFile, text_column: str | None, encoding: str | None) -> 
 
 def _one_after_another(text: str) -> list[dict[str, Any]] | None:
     """Objects that stand one after another, each on several lines perhaps; ``None`` if something else is there too."""
-    decoder, place = json.JSONDecoder(parse_int=_number), 0
+    decoder, place = json.JSONDecoder(parse_int=number_of), 0
     rows: list[dict[str, Any]] = []
     try:
         while begins := BETWEEN.match(text, place):
@@ -240,14 +236,15 @@ def _one_after_another(text: str) -> list[dict[str, Any]] | None:
     return None
 
 
-def _number(digits: str) -> int | str:
+def number_of(digits: str) -> int | str:
+    """A whole number of JSON; one of so many digits that it is none stays the text that it is."""
     return int(digits) if len(digits) < DIGITS else digits
 
 
 def _parse(path: DataFile, text: str, line: int) -> Any:
     """JSON, but for numbers that are none in Python: they stay the text that they are."""
     try:
-        found = json.loads(text, parse_int=_number)
+        found = json.loads(text, parse_int=number_of)
         deep = _is_deep(found)
     except RecursionError:
         deep = True

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from clmkit.columns import INNER_COLUMNS, find_text_column, listed
-from clmkit.packed import DataFile
+from clmkit.columns import INNER_COLUMNS, listed, name_text_column
+from clmkit.packed import DataFile, suffix_of
 
 ROWS_UNDER = ("data", "train", "rows", "examples")
 SPLITS = ("validation", "valid", "dev", "test")  # beside "train"; the course splits the rows of all itself
@@ -30,7 +30,7 @@ def rows_of(path: DataFile, found: Any, text_column: str | None) -> list[Any]:
         raise ValueError(f"{path}: the file is one JSON {type(found).__name__}, not a list of rows")
     lists = [key for key, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     outer = (text_column or "").partition(".")[0]
-    if outer in lists and outer not in INNER_COLUMNS and not _is_json_lines(path):
+    if outer in lists and outer not in INNER_COLUMNS and suffix_of(path) not in (".jsonl", ".ndjson"):
         return [{outer: row} for row in found[outer]]
     if text_column is None and found and all(key.isdigit() and isinstance(one, str) for key, one in found.items()):
         return [{"text": one} for one in found.values()]
@@ -53,9 +53,7 @@ def rows_of(path: DataFile, found: Any, text_column: str | None) -> list[Any]:
 
 def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
     """Whether an object is the one row of its file, and no table of columns or of parts."""
-    try:
-        column = text_column or find_text_column(found)
-    except ValueError:
+    if not (column := name_text_column(found, text_column)):
         return not any(isinstance(value, list | dict) for value in found.values())
     return isinstance(found.get(column), str) or (column not in found and column.partition(".")[0] in found)
 
@@ -63,12 +61,11 @@ def _is_row(found: dict[str, Any], text_column: str | None) -> bool:
 def _rows_by_name(found: dict[str, Any], text_column: str | None) -> list[Any] | None:
     """The rows where each stands under a name of its own, which pandas calls its index."""
     rows = list(found.values())
-    try:
-        column = text_column or find_text_column(rows[0])
-    except (ValueError, AttributeError):
+    if not rows or not all(isinstance(row, dict) for row in rows):
         return None
+    column = name_text_column(rows[0], text_column)
     outer = column.partition(".")[0]
-    if outer in found or not all(isinstance(row, dict) for row in rows):
+    if not column or outer in found:
         return None
     return rows if all(isinstance(row.get(column), str) or (column != outer and outer in row) for row in rows) else None
 
@@ -93,7 +90,3 @@ def _hint(found: dict[str, Any], lists: list[str]) -> str:
         if columns:
             return f"; or name their text: text_column='{key}.{'text' if 'text' in columns else columns[0]}'"
     return ""
-
-
-def _is_json_lines(path: DataFile) -> bool:
-    return any(suffix.lower() in (".jsonl", ".ndjson") for suffix in path.suffixes)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from datasets import Dataset, Features
 from pyarrow import parquet
 
-from clmkit.columns import find_text_column
+from clmkit.columns import name_text_column, split_column
 from clmkit.kept import BATCH, converted, distinct, keep, plain
 from clmkit.messages import _
 
@@ -44,7 +44,10 @@ def read_parquet(path: Path, unpacked: Path, text_column: str | None, place: Pat
         ValueError: If it is no Parquet file, or its text can't be read, with the row.
     """
     with parquet.ParquetFile(unpacked) as file:
-        text, key = _split_column(file.schema_arrow, text_column)
+        kinds = Features.from_arrow_schema(
+            pa.schema({field.name: plain(field.type, "") for field in file.schema_arrow})
+        )
+        text, key = split_column(name_text_column(kinds, text_column), kinds)
         if (count := file.schema_arrow.names.count(text)) > 1:
             raise ValueError(f"{path}: {count} columns have the name {text!r}: rename all but one")
         left_out: list[str] = []
@@ -58,17 +61,6 @@ def read_parquet(path: Path, unpacked: Path, text_column: str | None, place: Pat
     if missing:
         print(_("{name}: left out what can't be read: {columns}", name=path.name, columns=", ".join(missing)))
     return rows
-
-
-def _split_column(schema: pa.Schema, text_column: str | None) -> tuple[str, str]:
-    """The column that holds the text, and under which key if not by itself; empty where join_answers finds none."""
-    kinds = {field.name: plain(field.type, "") for field in schema}
-    try:
-        column = text_column or find_text_column(Features.from_arrow_schema(pa.schema(kinds)))
-    except ValueError:
-        return "", ""
-    outer, _dot, inner = column.partition(".")
-    return (column, "") if column in kinds else (outer, inner)
 
 
 def _tables(path: Path, file: parquet.ParquetFile, text: str, key: str, left_out: Sequence[str]) -> Iterator[pa.Table]:

@@ -8,10 +8,10 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from clmkit.columns import split_column
+from clmkit.json_rows import number_of
 from clmkit.packed import DataFile, not_decoded
 from clmkit.texts import BadRow, join_values
 
-DIGITS = 4300  # of a whole number, Python's own limit
 TOO_DEEP = ": lists and objects are nested too deep to be read: flatten them, or remove the row"
 
 Utf8: TypeAlias = bytes
@@ -89,7 +89,7 @@ def json_object(line: Utf8) -> dict[str, Any]:
 
 def parse(text: str) -> Any:
     """Parse JSON; a number of more digits than Python takes for one stays text, as it may stand beside the text."""
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < DIGITS else digits)
+    return json.loads(text, parse_int=number_of)
 
 
 def join_row(row: dict[str, Any], column: str) -> str:
