@@ -64,7 +64,7 @@ $(KERNEL): $(STAMP) $(KERAS_STAMP)
 $(REAL_STAMP): tools/real_model.py $(STAMP)
 	@$(PY) -m tools.real_model && touch $@ || true
 
-real-model: $(STAMP) ## get the real model of notebook 9, 90 MB, which the setup does too (REAL=0: without it)
+real-model: $(STAMP) ## get the real model of notebook 9, 93 MB, which the setup does too (REAL=0: without it)
 	@$(PY) -m tools.real_model
 
 # By uv, which takes a fifth of the time, where it is there or pip can get it. It compiles only when it is told to, and where
@@ -117,7 +117,7 @@ define both_parts
 $(PYTEST) -m "alone$(1)" --junitxml=build/tests_alone.xml && exit $$together
 endef
 
-test: lint $(COLAB_READY) ## run every test: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
+test: lint $(COLAB_READY) ## run the tests, but for long ones: unit, property, bad input, notebooks, ruff, mypy (KERAS=0: without the Keras kernel)
 	$(call both_parts, and not long)
 
 test-quick: lint ## while you work: ruff, mypy, and the tests of units, bad input and translations
@@ -127,12 +127,15 @@ test-long: lint $(COLAB_READY) ## nightly and before a release: `make test`, and
 	$(call both_parts)
 
 floors: setup ## run the tests at the lowest versions that pyproject.toml allows
+	@$(PY) -m pip install $(QUIETLY) uv
 	@$(PY) -m tests.ends floors
 
 newest: setup ## run the tests at the newest versions that pyproject.toml allows
+	@$(PY) -m pip install $(QUIETLY) uv
 	@$(PY) -m tests.ends newest
 
 beyond: setup ## run the tests at the newest versions there are, above the ranges too: it informs, and fails nothing
+	@$(PY) -m pip install $(QUIETLY) uv
 	@$(PY) -m tests.ends beyond
 
 test-times: setup ## write where the time of the last `make test` went into CONTRIBUTING.md
@@ -185,5 +188,5 @@ tiny-model: setup ## train the bundled tiny GPT-2 again (an hour or more on two 
 	@$(PY) -m tools.tiny_gpt2 make --output build/tiny_gpt2
 	@cp build/tiny_gpt2/* clmkit/bundled/tiny_gpt2/
 
-clean: ## remove what the commands made, but for .venv and .venv-keras
+clean: ## remove build/, dist/ and the tools' caches; environments and trained models stay
 	@rm -rf build dist .mypy_cache .pytest_cache .ruff_cache *.egg-info

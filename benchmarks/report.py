@@ -112,8 +112,9 @@ def where(result: dict[str, Any]) -> str:
     versions = {name: version for found in result["versions"].values() for name, version in found.items()}
     versions |= result["versions"]["main"]  # the Keras kernel has some of the same packages, older
     shown = [f"{name} {versions[name]}" for name in ("datasets", "torch", "transformers", "tensorflow")]
+    changed = ", with changes that were not committed" if result["commit"].endswith("-dirty") else ""
     return (
-        f"Measured on {result['date'][:10]} at commit {result['commit'][:10]}: {machine['cpu']}, {machine['cores']} "
+        f"Measured on {result['date'][:10]} at commit {result['commit'][:10]}{changed}: {machine['cpu']}, {machine['cores']} "
         f"cores, {machine['memory_gb']:.0f} GB, GPU: {machine['gpu'] or 'none'}; {', '.join(shown)}."
     )
 

@@ -25,6 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console that has no sign for a letter shows a question mark
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        print("the working folder was removed: change to another one (cd)", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog="python -m clmkit", description="Helpers of the causal LM course.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="say what on this machine would keep the course from working")

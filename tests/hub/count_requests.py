@@ -26,7 +26,7 @@ def main() -> None:
         serve_course(hub, rows=120)
         token = hub.add_token("ada")
         print("| notebook | requests, cold | requests, warm |\n| --- | --- | --- |")
-        for path in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")):
+        for path in sorted(NOTEBOOKS.glob("0[1-8]*.ipynb")):  # 9 asks for a model that the stand-in has not
             cold, warm = (count(hub, path.stem, Path(folder) / path.stem, token) for _ in range(2))
             counts[path.stem] = {"cold": cold, "warm": warm}
             print(f"| {path.stem} | {cold} | {warm} |", flush=True)

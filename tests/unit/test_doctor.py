@@ -163,3 +163,15 @@ def test_a_variable_that_is_wrong_is_one_sentence(
     monkeypatch.setenv("CLMKIT_LANG", "xx")
     assert main(["doctor"]) == 1
     assert capsys.readouterr().err == "doctor: CLMKIT_LANG is 'xx': clmkit speaks en, ar\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows removes no folder that a process is in")
+@pytest.mark.parametrize("command", ["doctor", "train"])
+def test_a_removed_working_folder_is_one_sentence(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main([command]) == 1
+    assert capsys.readouterr().err == "the working folder was removed: change to another one (cd)\n"
