@@ -114,8 +114,8 @@ def where(result: dict[str, Any]) -> str:
     shown = [f"{name} {versions[name]}" for name in ("datasets", "torch", "transformers", "tensorflow")]
     changed = ", with changes that were not committed" if result["commit"].endswith("-dirty") else ""
     return (
-        f"Measured on {result['date'][:10]} at commit {result['commit'][:10]}{changed}: {machine['cpu']}, {machine['cores']} "
-        f"cores, {machine['memory_gb']:.0f} GB, GPU: {machine['gpu'] or 'none'}; {', '.join(shown)}."
+        f"Measured on {result['date'][:10]} at commit {result['commit'][:10]}{changed}: {machine['cpu']}, "
+        f"{machine['cores']} cores, {machine['memory_gb']:.0f} GB, GPU: {machine['gpu'] or 'none'}; {', '.join(shown)}."
     )
 
 
