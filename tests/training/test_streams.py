@@ -121,7 +121,6 @@ def test_it_goes_on_within_a_file_of_any_kind(
 ) -> None:
     monkeypatch.setattr(text_files, "CHUNK", 2000)
     monkeypatch.setattr(text_files, "ROWS", 7)
-    monkeypatch.setattr(text_files, "ROWS", 7)
     lines = sorted(shards.glob("*.jsonl"))[:2]
     if kind not in ("hub", "lines"):
         for path in lines:
